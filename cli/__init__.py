@@ -1,0 +1,1 @@
+"""The command line of geosoil; installed as geosoil_cli."""

@@ -1,0 +1,101 @@
+"""Options that several commands share, and what they do with them: progress, log, output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["as_json", "device", "emit", "log_options", "progress_bar", "seed", "start_logging", "workers"]
+
+
+def log_options(function: F) -> F:
+    """-v, -q and --log-file."""
+    for option in (
+        click.option("--log-file", type=click.Path(path_type=Path), help="Write the log to this file too."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress, only errors."),
+        click.option("-v", "--verbose", count=True, help="More log; -vv with tracebacks."),
+    ):
+        function = option(function)
+    return function
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of all random steps.")
+device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where networks run.")
+workers = click.option("-j", "--num-workers", type=click.IntRange(1), help="Threads; default: all cores.")
+
+
+def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
+    """Send geosoil's log to stderr, and to a file when one is named."""
+    logger = logging.getLogger("geosoil")
+    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(logging.Formatter("%(message)s"))
+    stream.setLevel(
+        logging.ERROR
+        if quiet
+        else logging.DEBUG
+        if verbose > 1
+        else logging.INFO
+        if verbose
+        else logging.WARNING
+    )
+    logger.addHandler(stream)
+    if log_file is not None:
+        handler = logging.FileHandler(log_file, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        logger.addHandler(handler)
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress callback: a bar on a terminal, else a line each 10 %.
+
+    A new message is a new step; `done` counts up to `total` within it.
+    """
+    if quiet:
+        yield lambda done, total, message: None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+        ) as bars:
+            tasks: dict[str, Any] = {}
+
+            def show(done: int, total: int, message: str) -> None:
+                if message not in tasks:
+                    tasks[message] = bars.add_task(message, total=total)
+                bars.update(tasks[message], completed=done, total=total)
+
+            yield show
+        return
+    tenths: dict[str, int] = {}
+
+    def tell(done: int, total: int, message: str) -> None:
+        tenth = 10 * done // max(total, 1)
+        if tenths.get(message, -1) < tenth:
+            tenths[message] = tenth
+            click.echo(f"{message}: {10 * tenth} %", err=True)
+
+    yield tell
+
+
+def emit(document: dict[str, Any], text: str, as_json: bool) -> None:
+    """The result, for people or as one JSON document with its schema's version."""
+    click.echo(json.dumps({"schema": 1, **document}, indent=2, ensure_ascii=False) if as_json else text)

@@ -1,0 +1,57 @@
+"""Soil samples and big rasters to soil maps that open in QGIS."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .io.raster import open_scene
+    from .io.samples import open_samples
+    from .jobs.compare import compare
+    from .jobs.info import info
+    from .jobs.map import map, predict
+    from .jobs.train import train
+    from .models.bundle import Bundle, load_model
+
+try:
+    __version__ = version("geosoil")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "Bundle",
+    "__version__",
+    "compare",
+    "info",
+    "load_model",
+    "map",
+    "open_samples",
+    "open_scene",
+    "predict",
+    "train",
+]
+
+# Looked up on first use, so that `import geosoil` loads none of the heavy packages.
+_PLACES = {
+    "Bundle": "models.bundle",
+    "compare": "jobs.compare",
+    "info": "jobs.info",
+    "load_model": "models.bundle",
+    "map": "jobs.map",
+    "open_samples": "io.samples",
+    "open_scene": "io.raster",
+    "predict": "jobs.map",
+    "train": "jobs.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

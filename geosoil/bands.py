@@ -1,0 +1,137 @@
+"""The bands of a scene: names, kinds, wavelengths in nm, which are good; and matching a scene to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from .errors import InputError, ModelError, listing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Bands", "match_bands"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """What is known of the bands of a scene, in the order of its ``band`` axis.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Unique names.
+    classes : tuple of bool
+        Whether a band holds classes (codes) rather than a quantity; empty for none.
+    wavelength_nm, fwhm_nm : tuple of float
+        Centres and widths, nm; empty where the scene has none.
+    good : tuple of bool
+        Bands to use; empty for all.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[bool, ...] = ()
+    wavelength_nm: tuple[float, ...] = ()
+    fwhm_nm: tuple[float, ...] = ()
+    good: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"band names occur twice: {listing(twice)}",
+                code="GS-BANDS-TWICE",
+                hint="rename the bands, or leave one of the files out",
+            )
+        for field in ("classes", "wavelength_nm", "fwhm_nm", "good"):
+            values = getattr(self, field)
+            if values and len(values) != len(self.names):
+                raise InputError(
+                    f"{len(values)} values of {field} for {len(self.names)} bands", code="GS-BANDS-LENGTH"
+                )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, scene: xr.DataArray) -> Bands:
+        """The bands of a scene, from the coordinates of its ``band`` axis."""
+        names = tuple(str(name) for name in scene["band"].values.tolist())
+
+        def values(name: str) -> list[object]:
+            return scene.coords[name].values.tolist() if name in scene.coords else []
+
+        return cls(
+            names=names,
+            classes=tuple(bool(v) for v in values("classes")),
+            wavelength_nm=tuple(float(str(v)) for v in values("wavelength")),
+            fwhm_nm=tuple(float(str(v)) for v in values("fwhm")),
+            good=tuple(bool(v) for v in values("good")),
+        )
+
+    def coords(self) -> dict[str, tuple[str, list[object]]]:
+        """Coordinates for ``DataArray.assign_coords``; inverse of `of`."""
+        found: dict[str, tuple[str, list[object]]] = {"band": ("band", list(self.names))}
+        pairs = (
+            ("classes", self.classes),
+            ("wavelength", self.wavelength_nm),
+            ("fwhm", self.fwhm_nm),
+            ("good", self.good),
+        )
+        found.update({name: ("band", list(values)) for name, values in pairs if values})
+        return found
+
+
+def match_bands(
+    offered: Sequence[str],
+    needed: Sequence[str],
+    *,
+    band_map: Mapping[str, str] | None = None,
+    scene: str = "the scene",
+    model: str = "the model",
+) -> list[int]:
+    """Positions in `offered` of the bands in `needed`, by name.
+
+    Parameters
+    ----------
+    offered, needed : sequence of str
+        Names in the scene, and names that the model was trained on.
+    band_map : mapping, optional
+        Name in the model to name in the scene, where they differ.
+    scene, model : str
+        How messages call the two.
+
+    Raises
+    ------
+    ModelError
+        ``GS-BANDS-MISSING`` where a band is not offered.
+
+    >>> match_bands(["twi", "dem"], ["dem", "twi"])
+    [1, 0]
+    """
+    band_map = dict(band_map or {})
+    unknown = [name for name in band_map if name not in needed]
+    if unknown:
+        raise ModelError(
+            f"band map names bands that {model} does not use: {listing(unknown)}",
+            code="GS-BANDS-MAP",
+            details=[f"bands of {model}: {listing(needed)}"],
+        )
+    positions = {name: place for place, name in enumerate(offered)}
+    wanted = [band_map.get(name, name) for name in needed]
+    missing = [name for name in wanted if name not in positions]
+    if not missing:
+        return [positions[name] for name in wanted]
+    near = [
+        f"{name}: perhaps {close[0]!r} (--band-map {name}={close[0]})"
+        for name in missing[:10]
+        if (close := get_close_matches(name, list(positions), n=1))
+    ]
+    raise ModelError(
+        f"{model} needs {len(needed)} bands, {scene} lacks {len(missing)} of them",
+        code="GS-BANDS-MISSING",
+        details=[f"missing: {listing(missing)}", f"offered: {listing(list(offered))}", *near],
+        hint=f"add the bands, or name those that stand for them: --band-map {missing[0]}=NAME",
+    )

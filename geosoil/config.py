@@ -1,0 +1,290 @@
+"""Settings: one frozen record for a study, read from TOML, joined with flags, checked once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import InputError, UsageError
+from .soil import STANDARD_DEPTHS, Depth, Property, parse_depths, properties, property_of
+from .types import PathLike
+
+__all__ = [
+    "CompareConfig",
+    "CovariateConfig",
+    "DepthConfig",
+    "ModelConfig",
+    "PropertyConfig",
+    "SampleConfig",
+    "SceneConfig",
+    "Study",
+    "ValidationConfig",
+    "load_study",
+]
+
+ModelKind = Literal["transfer", "cnn", "mtcnn", "rf"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class PropertyConfig(_Record):
+    """How the samples hold a property, and, for one that is not declared, what it is."""
+
+    column: str | None = Field(None, description="column with the values; default: recognised by name")
+    unit: str | None = Field(
+        None, description="unit of the column; default: stated in the header or a unit column"
+    )
+    transform: Literal["none", "log", "log1p", "log10", "sqrt", "boxcox", "yeo-johnson"] | None = None
+    organic_matter_factor: float | None = Field(
+        None, gt=0, description="organic matter = factor x organic carbon; needed to turn one into the other"
+    )
+    name: str | None = None
+    unit_inside: str | None = None
+    lowest: float = 0.0
+    highest: float = 1e6
+    colours: tuple[str, ...] = ()
+
+    def declare(self, code: str) -> Property:
+        """The property: the declared one, or the one that this record declares."""
+        if code in properties():
+            return property_of(code)
+        if self.name is None or self.unit_inside is None:
+            return property_of(code)  # raises, and says what to add
+        return Property(
+            code=code,
+            name=self.name,
+            unit=self.unit_inside,
+            lowest=self.lowest,
+            highest=self.highest,
+            usual=(self.lowest, self.highest),
+            transform=self.transform or "none",
+            colours=self.colours,
+        )
+
+
+class SampleConfig(_Record):
+    """The samples: file, columns, CRS, and what to do with awkward rows."""
+
+    path: str
+    sites: str | None = Field(None, description="table with one row a profile: id and coordinates")
+    layer: str | None = Field(None, description="layer of a GeoPackage, or sheet of a workbook")
+    crs: str | None = Field(None, description="CRS of the coordinate columns, such as EPSG:4326")
+    id: str | None = None
+    x: str | None = None
+    y: str | None = None
+    top: str | None = None
+    bottom: str | None = None
+    depth_unit: Literal["cm", "m", "mm"] = "cm"
+    depth: str | None = Field(
+        None, description="interval of all rows when the table has no depths, such as 0-20"
+    )
+    below_detection: Literal["error", "half", "limit", "zero", "drop"] = "error"
+    invalid: Literal["error", "drop"] = Field(
+        "error",
+        description="rows with negative values, inverted or overlapping layers: refuse, or drop and count",
+    )
+
+
+class DepthConfig(_Record):
+    """The intervals that are mapped, and how layers get there."""
+
+    intervals: tuple[Depth, ...] = STANDARD_DEPTHS
+    method: Literal["spline", "raw"] = "spline"
+    smoothing: float = Field(0.1, gt=0, description="lambda of the equal-area spline")
+    min_cover: float = Field(0.5, ge=0, le=1, description="least covered share of an interval")
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return parse_depths([value] if isinstance(value, str) else value)
+
+
+class SceneConfig(_Record):
+    """The covariate stack."""
+
+    path: str | tuple[str, ...]
+    align: str | None = Field(None, description="raster whose grid all others are put on")
+    resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "bilinear"
+    bands: tuple[str, ...] = Field((), description="bands to use; default: all")
+    classes: dict[str, Literal["onehot", "embedding"]] = Field(
+        {}, description="bands that hold classes, and how they are encoded"
+    )
+
+
+class CovariateConfig(_Record):
+    """Selection of covariates, fitted inside every training fold."""
+
+    min_correlation: float = Field(0.05, ge=0, le=1, description="drop bands with |r| to the target below this")
+    max_correlation: float = Field(0.8, ge=0, le=1, description="of two bands with |r| above this drop one")
+    step: int = Field(10, ge=0, description="size of the batches of the stepwise search; 0: no search")
+    mask_channel: bool = Field(False, description="add a channel that marks missing cells")
+
+
+class ModelConfig(_Record):
+    """The model and how it is trained."""
+
+    kind: ModelKind = "transfer"
+    patch: int = Field(9, ge=1, description="width of the patch in cells, odd")
+    frozen: int = Field(2, ge=0, le=6, description="leading layers kept when a depth is tuned")
+    members: int = Field(1, ge=1, le=50, description="networks that are averaged, of different seeds")
+    epochs: int = Field(600, ge=1)
+    patience: int = Field(50, ge=1)
+    batch: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    tune_learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    augment: bool = Field(False, description="flip and rotate the patches; not with aspect-like covariates")
+    trees: int = Field(500, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("patch")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("a patch has a centre cell, so its width is odd: 1, 3, 5, 9, 15")
+        return value
+
+
+class ValidationConfig(_Record):
+    """How scores are made: folds by profile."""
+
+    scheme: Literal["random", "spatial"] = "random"
+    folds: int = Field(10, ge=2)
+    repeats: int = Field(1, ge=1)
+    block_m: float | None = Field(
+        None, gt=0, description="edge of the spatial blocks, m; default: from the extent"
+    )
+
+
+class CompareConfig(_Record):
+    """What `geosoil compare` runs beside the study's own model."""
+
+    models: tuple[ModelKind, ...] = ("rf", "cnn", "mtcnn", "transfer")
+    schemes: tuple[Literal["random", "spatial"], ...] = ("random", "spatial")
+    repeats: int = Field(5, ge=1)
+    folds: int = Field(5, ge=2)
+    patches: tuple[int, ...] = Field((), description="further patch widths to try with the study's model")
+    frozen: tuple[int, ...] = Field((0, 1, 2, 3, 4), description="frozen-layer ablation; empty for none")
+    covariate_curve: bool = True
+    zones: str | None = Field(None, description="zone raster, or a column of the samples")
+    properties: tuple[str, ...] = Field((), description="further properties to compare")
+
+
+class Study(_Record):
+    """All that `geosoil train` and `geosoil compare` need to know."""
+
+    name: str = "study"
+    property: str = "soc"
+    seed: int = Field(0, ge=0, lt=2**32)
+    samples: SampleConfig
+    scene: SceneConfig
+    properties: dict[str, PropertyConfig] = {}
+    depths: DepthConfig = DepthConfig()
+    covariates: CovariateConfig = CovariateConfig()
+    model: ModelConfig = ModelConfig()
+    validation: ValidationConfig = ValidationConfig()
+    compare: CompareConfig = CompareConfig()
+
+    @model_validator(mode="after")
+    def _declared(self) -> Study:
+        for code in (self.property, *self.properties, *self.compare.properties):
+            self.declared(code)
+        return self
+
+    def declared(self, code: str | None = None) -> Property:
+        """The study's property, or another one by code."""
+        code = code or self.property
+        return self.how(code).declare(code)
+
+    def how(self, code: str | None = None) -> PropertyConfig:
+        """How the samples hold a property."""
+        return self.properties.get(code or self.property, PropertyConfig())
+
+
+def load_study(path: PathLike, **flags: Any) -> Study:
+    """Read a study file; flags that are not None win over it.
+
+    Parameters
+    ----------
+    path : path
+        TOML. Paths inside it are relative to its folder.
+    **flags
+        ``table__key=value`` or ``key=value``, such as ``model__kind="rf"`` or ``property="pb"``.
+
+    Raises
+    ------
+    UsageError
+        ``GS-STUDY``: the file does not parse, or a key is unknown or has a wrong value.
+    InputError
+        ``GS-FILE-MISSING``: there is no such file.
+    """
+    path = Path(path).expanduser()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path} is not a study file that can be read", code="GS-FILE-MISSING") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML", code="GS-STUDY", details=[str(error)]) from error
+    for flag, value in flags.items():
+        if value is None:
+            continue
+        *parents, key = flag.split("__")
+        inner = table
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[key] = value
+    return _check(_anchor(table, path.parent), path)
+
+
+def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths of the table made relative to the study's folder."""
+
+    def anchored(value: Any) -> Any:
+        if isinstance(value, list):
+            return [anchored(one) for one in value]
+        if not isinstance(value, str) or "://" in value or value.startswith("/vsi"):
+            return value
+        return str(folder / Path(value).expanduser())
+
+    for section, keys in (("samples", ("path", "sites")), ("scene", ("path", "align"))):
+        if isinstance(table.get(section), dict):
+            table[section] = {k: anchored(v) if k in keys else v for k, v in table[section].items()}
+    zones = table.get("compare", {}).get("zones") if isinstance(table.get("compare"), dict) else None
+    if isinstance(zones, str) and Path(zones).suffix:
+        table["compare"] = {**table["compare"], "zones": anchored(zones)}
+    return table
+
+
+def _check(table: Mapping[str, Any], path: Path) -> Study:
+    try:
+        return Study.model_validate(table)
+    except ValidationError as error:
+        details = []
+        for one in error.errors()[:10]:
+            place = ".".join(str(part) for part in one["loc"]) or "study"
+            text = one["msg"].removeprefix("Value error, ")
+            if one["type"] == "extra_forbidden":
+                near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
+                text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")
+            details.append(f"{place}: {text}")
+        raise UsageError(
+            f"{path.name}: {error.error_count()} setting(s) are wrong", code="GS-STUDY", details=details
+        ) from error
+
+
+def _keys(place: tuple[int | str, ...]) -> list[str]:
+    model: Any = Study
+    for part in place:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return list(PropertyConfig.model_fields) if place[:1] == ("properties",) else []
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))

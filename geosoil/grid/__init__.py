@@ -1,0 +1,1 @@
+"""Where pixels are: tiles, patches, and a sweep over a scene."""

@@ -1,0 +1,1 @@
+"""Files to lazy xarray and back: scenes, samples, maps, QGIS projects."""

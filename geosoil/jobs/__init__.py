@@ -1,0 +1,1 @@
+"""Whole workflows: train, compare, map, info, demo."""

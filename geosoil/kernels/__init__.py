@@ -1,0 +1,1 @@
+"""Numba kernels: contiguous arrays in, a given `out` filled."""

@@ -1,0 +1,1 @@
+"""Fitted models and how to fit them; the only place for torch."""

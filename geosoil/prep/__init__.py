@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: encoding, selection, depths, splits, transforms."""

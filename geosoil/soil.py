@@ -1,0 +1,243 @@
+"""What is mapped: soil properties with their units, depth intervals in cm, and a property at a depth."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from .errors import InputError, UsageError, listing
+
+__all__ = [
+    "STANDARD_DEPTHS",
+    "Depth",
+    "Property",
+    "Target",
+    "convert_unit",
+    "parse_depths",
+    "properties",
+    "property_of",
+    "unit_of",
+]
+
+# Mass fractions in kg/kg; percent of mass and its namesakes included. UCUM spelling first.
+_FRACTIONS = {
+    "%": 1e-2,
+    "g/kg": 1e-3,
+    "dg/kg": 1e-4,
+    "mg/kg": 1e-6,
+    "ug/kg": 1e-9,
+}
+_SYNONYMS = {
+    "percent": "%", "pct": "%", "wt%": "%", "wt.%": "%", "mass%": "%", "g/100g": "%", "g/100 g": "%", "%mass": "%",
+    "g kg-1": "g/kg", "g.kg-1": "g/kg", "g kg^-1": "g/kg", "gkg-1": "g/kg", "g/kg": "g/kg", "permille": "g/kg",
+    "mg/g": "g/kg", "dg kg-1": "dg/kg",
+    "mg kg-1": "mg/kg", "mg.kg-1": "mg/kg", "ppm": "mg/kg", "ug/g": "mg/kg", "µg/g": "mg/kg", "μg/g": "mg/kg",
+    "g/t": "mg/kg", "ppb": "ug/kg", "µg/kg": "ug/kg", "μg/kg": "ug/kg", "ng/g": "ug/kg",
+    "-": "1", "": "1", "none": "1", "ph": "1", "[ph]": "1", "1": "1", "unitless": "1",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A soil property.
+
+    Attributes
+    ----------
+    code : str
+        Lower-case code used in file names, such as ``soc``.
+    name : str
+        Name for people, such as ``Soil organic carbon``.
+    unit : str
+        Unit inside geosoil and in every output; ``1`` for none.
+    lowest, highest : float
+        Values outside are refused.
+    usual : (float, float)
+        Values outside are warned of.
+    transform : str
+        Default target transform (see ``prep.target``).
+    colours : tuple of str
+        Seven map colours from low to high, hexadecimal.
+    """
+
+    code: str
+    name: str
+    unit: str
+    lowest: float
+    highest: float
+    usual: tuple[float, float]
+    transform: str = "none"
+    colours: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.code):
+            raise UsageError(
+                f"property code {self.code!r} is not usable in file names",
+                code="GS-PROPERTY-CODE",
+                hint="use lower-case letters, digits and _, beginning with a letter",
+            )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Depth:
+    """An interval below the surface, whole centimetres.
+
+    >>> Depth(0, 5).label, Depth(0, 5).middle_cm
+    ('0-5cm', 2.5)
+    """
+
+    top_cm: int
+    bottom_cm: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.top_cm < self.bottom_cm:
+            raise UsageError(
+                f"depth {self.top_cm}-{self.bottom_cm} cm is not an interval",
+                code="GS-DEPTH",
+                hint="give top and bottom in cm, top above bottom, both from 0 on: 0-5",
+            )
+
+    @property
+    def label(self) -> str:
+        """As in file names: ``0-5cm``."""
+        return f"{self.top_cm}-{self.bottom_cm}cm"
+
+    @property
+    def middle_cm(self) -> float:
+        """Mid-point, cm."""
+        return (self.top_cm + self.bottom_cm) / 2
+
+    def __str__(self) -> str:
+        return f"{self.top_cm}-{self.bottom_cm} cm"
+
+
+#: GlobalSoilMap intervals (Arrouays et al. 2014).
+STANDARD_DEPTHS: tuple[Depth, ...] = tuple(
+    Depth(top, bottom) for top, bottom in ((0, 5), (5, 15), (15, 30), (30, 60), (60, 100), (100, 200))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A property at a depth: what one map shows."""
+
+    property: Property
+    depth: Depth
+
+    def stem(self, statistic: str = "mean") -> str:
+        """File stem, such as ``soc_0-5cm_mean``."""
+        return f"{self.property.code}_{self.depth.label}_{statistic}"
+
+    @property
+    def title(self) -> str:
+        """For people: ``Soil organic carbon 0-5 cm [g/kg]``."""
+        unit = "" if self.property.unit == "1" else f" [{self.property.unit}]"
+        return f"{self.property.name} {self.depth}{unit}"
+
+
+@cache
+def properties() -> dict[str, Property]:
+    """The declared properties by code, from ``tables/properties.toml``."""
+    table = tomllib.loads((files("geosoil") / "tables" / "properties.toml").read_text(encoding="utf-8"))
+    found = {}
+    for code, row in table["property"].items():
+        row = dict(row)
+        row["usual"] = tuple(float(v) for v in row["usual"])
+        row["colours"] = tuple(row.get("colours", ()))
+        found[code] = Property(code=code, **row)
+    return found
+
+
+def property_of(code: str) -> Property:
+    """The declared property with this code, in any case; raises UsageError for an unknown one."""
+    known = properties()
+    if code.lower() in known:
+        return known[code.lower()]
+    raise UsageError(
+        f"property {code!r} is not declared",
+        code="GS-PROPERTY-UNKNOWN",
+        details=[f"declared: {listing(sorted(known))}"],
+        hint="declare it in the study file: [property.zn] name, unit_inside, lowest, highest",
+    )
+
+
+def unit_of(text: str) -> str:
+    """The canonical spelling of a unit; raises InputError for an unknown one.
+
+    >>> unit_of("ppm"), unit_of("g kg-1"), unit_of("wt%")
+    ('mg/kg', 'g/kg', '%')
+    """
+    plain = text.strip()
+    if plain in _FRACTIONS:
+        return plain
+    key = re.sub(r"\s+", " ", plain.lower().replace("−", "-").replace("⁻¹", "-1"))
+    if key in _FRACTIONS:
+        return key
+    if key in _SYNONYMS:
+        return _SYNONYMS[key]
+    raise InputError(
+        f"unit {text!r} is not known",
+        code="GS-UNIT-UNKNOWN",
+        details=["known: %, g/kg, dg/kg, mg/kg, ug/kg, ppm, ppb, g/100g, and - for none"],
+        hint="state one of these, or convert the column first",
+    )
+
+
+def convert_unit(unit: str, to: str) -> float:
+    """The factor that turns values in `unit` into values in `to`.
+
+    >>> convert_unit("%", "g/kg"), convert_unit("dg/kg", "g/kg")
+    (10.0, 0.1)
+    """
+    source, sink = unit_of(unit), unit_of(to)
+    if source == sink:
+        return 1.0
+    if source in _FRACTIONS and sink in _FRACTIONS:
+        # Through the decimal exponents, so that the factor is exact.
+        ratio = _FRACTIONS[source] / _FRACTIONS[sink]
+        return float(f"{ratio:.12g}")
+    raise InputError(
+        f"unit {unit!r} does not turn into {to!r}",
+        code="GS-UNIT-MISMATCH",
+        hint="state the unit that the values are in",
+    )
+
+
+def parse_depths(items: Iterable[str | Sequence[float] | Depth]) -> tuple[Depth, ...]:
+    """Depth intervals from ``"0-5"``, ``"0-5cm"``, pairs or Depth; sorted, checked for overlaps.
+
+    >>> parse_depths(["0-5", (5, 15)])
+    (Depth(top_cm=0, bottom_cm=5), Depth(top_cm=5, bottom_cm=15))
+    """
+    found: list[Depth] = []
+    for item in items:
+        if isinstance(item, Depth):
+            found.append(item)
+            continue
+        pair: Sequence[float | str]
+        if isinstance(item, str):
+            match = re.fullmatch(r"\s*(\d+)\s*[-\u2013_]\s*(\d+)\s*(?:cm)?\s*", item)
+            if match is None:
+                raise UsageError(f"depth {item!r} is not understood", code="GS-DEPTH", hint="write it as 0-5")
+            pair = match.groups()
+        else:
+            pair = list(item)
+        if len(pair) != 2 or any(float(edge) != int(float(edge)) for edge in pair):
+            raise UsageError(
+                f"depth {item!r} is not a pair of whole cm", code="GS-DEPTH", hint="write it as 0-5"
+            )
+        found.append(Depth(int(float(pair[0])), int(float(pair[1]))))
+    found.sort()
+    if not found:
+        raise UsageError("no depth interval is given", code="GS-DEPTH", hint="give at least one: 0-5")
+    for above, below in zip(found, found[1:], strict=False):
+        if below.top_cm < above.bottom_cm:
+            raise UsageError(
+                f"depths {above} and {below} overlap",
+                code="GS-DEPTH",
+                hint="give intervals that do not overlap",
+            )
+    return tuple(found)
