@@ -41,13 +41,7 @@ def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(logging.Formatter("%(message)s"))
     stream.setLevel(
-        logging.ERROR
-        if quiet
-        else logging.DEBUG
-        if verbose > 1
-        else logging.INFO
-        if verbose
-        else logging.WARNING
+        logging.ERROR if quiet else logging.DEBUG if verbose > 1 else logging.INFO if verbose else logging.WARNING
     )
     logger.addHandler(stream)
     if log_file is not None:

@@ -38,9 +38,7 @@ class PropertyConfig(_Record):
     """How the samples hold a property, and, for one that is not declared, what it is."""
 
     column: str | None = Field(None, description="column with the values; default: recognised by name")
-    unit: str | None = Field(
-        None, description="unit of the column; default: stated in the header or a unit column"
-    )
+    unit: str | None = Field(None, description="unit of the column; default: stated in the header or a unit column")
     transform: Literal["none", "log", "log1p", "log10", "sqrt", "boxcox", "yeo-johnson"] | None = None
     organic_matter_factor: float | None = Field(
         None, gt=0, description="organic matter = factor x organic carbon; needed to turn one into the other"
@@ -82,9 +80,7 @@ class SampleConfig(_Record):
     top: str | None = None
     bottom: str | None = None
     depth_unit: Literal["cm", "m", "mm"] = "cm"
-    depth: str | None = Field(
-        None, description="interval of all rows when the table has no depths, such as 0-20"
-    )
+    depth: str | None = Field(None, description="interval of all rows when the table has no depths, such as 0-20")
     below_detection: Literal["error", "half", "limit", "zero", "drop"] = "error"
     invalid: Literal["error", "drop"] = Field(
         "error",
@@ -159,9 +155,7 @@ class ValidationConfig(_Record):
     scheme: Literal["random", "spatial"] = "random"
     folds: int = Field(10, ge=2)
     repeats: int = Field(1, ge=1)
-    block_m: float | None = Field(
-        None, gt=0, description="edge of the spatial blocks, m; default: from the extent"
-    )
+    block_m: float | None = Field(None, gt=0, description="edge of the spatial blocks, m; default: from the extent")
 
 
 class CompareConfig(_Record):

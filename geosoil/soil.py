@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 from .errors import InputError, UsageError, listing
 
@@ -124,18 +125,18 @@ STANDARD_DEPTHS: tuple[Depth, ...] = tuple(
 class Target:
     """A property at a depth: what one map shows."""
 
-    property: Property
+    soil_property: Property
     depth: Depth
 
     def stem(self, statistic: str = "mean") -> str:
         """File stem, such as ``soc_0-5cm_mean``."""
-        return f"{self.property.code}_{self.depth.label}_{statistic}"
+        return f"{self.soil_property.code}_{self.depth.label}_{statistic}"
 
     @property
     def title(self) -> str:
         """For people: ``Soil organic carbon 0-5 cm [g/kg]``."""
-        unit = "" if self.property.unit == "1" else f" [{self.property.unit}]"
-        return f"{self.property.name} {self.depth}{unit}"
+        unit = "" if self.soil_property.unit == "1" else f" [{self.soil_property.unit}]"
+        return f"{self.soil_property.name} {self.depth}{unit}"
 
 
 @cache
@@ -226,14 +227,12 @@ def parse_depths(items: Iterable[str | Sequence[float] | Depth]) -> tuple[Depth,
         else:
             pair = list(item)
         if len(pair) != 2 or any(float(edge) != int(float(edge)) for edge in pair):
-            raise UsageError(
-                f"depth {item!r} is not a pair of whole cm", code="GS-DEPTH", hint="write it as 0-5"
-            )
+            raise UsageError(f"depth {item!r} is not a pair of whole cm", code="GS-DEPTH", hint="write it as 0-5")
         found.append(Depth(int(float(pair[0])), int(float(pair[1]))))
     found.sort()
     if not found:
         raise UsageError("no depth interval is given", code="GS-DEPTH", hint="give at least one: 0-5")
-    for above, below in zip(found, found[1:], strict=False):
+    for above, below in pairwise(found):
         if below.top_cm < above.bottom_cm:
             raise UsageError(
                 f"depths {above} and {below} overlap",

@@ -97,9 +97,7 @@ class Predictor(Protocol):
 class Estimator(Protocol):
     """A way to fit: hyper-parameters in the constructor, data in `fit`."""
 
-    def fit(
-        self, features: Float32, layers: Layers, depths_cm: Float64, progress: Progress = quiet
-    ) -> Predictor:
+    def fit(self, features: Float32, layers: Layers, depths_cm: Float64, progress: Progress = quiet) -> Predictor:
         """Fit on patches.
 
         Parameters
