@@ -1,1 +1,380 @@
-"""Bundle: all that was fitted, and the card that says on what; one safe file on disk."""
+"""Bundle: all that was fitted, and the card that says on what; one safe file on disk.
+
+The file is safetensors: arrays, and as metadata a JSON card. Nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import InputError, ModelError
+from ..io.atomic import check_output, replacing
+from ..prep.encode import Encoder
+from ..prep.target import BackTransform, TargetTransform
+from ..registry import predictor as predictor_class
+from ..soil import Depth, Property, Target
+from ..types import PathLike, Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..types import Float32, Float64
+
+__all__ = ["Bundle", "Card", "Output", "load_model"]
+
+_MOST_HEADER_BYTES = 100 * 2**20
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One map: a property at a depth, and which statistic of it."""
+
+    target: Target
+    statistic: str = "mean"
+
+    @property
+    def stem(self) -> str:
+        """File stem, such as ``soc_0-5cm_mean``."""
+        return self.target.stem(self.statistic)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PropertyCard(_Record):
+    """The property as it was declared when the model was trained."""
+
+    code: str
+    name: str
+    unit: str
+    lowest: float
+    highest: float
+    usual: tuple[float, float]
+    transform: str
+    colours: tuple[str, ...] = ()
+
+
+class Card(_Record):
+    """What a model file says of itself; all of it is checked when it is read."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    model: str = Field(description="rf, cnn, mtcnn or transfer")
+    kind: str = Field(description="class of the fitted model, in the registry")
+    soil_property: PropertyCard
+    depths: tuple[tuple[int, int], ...]
+    crs: str = Field(description="WKT2 of the training scene")
+    extent: tuple[float, float, float, float] = Field(
+        description="of the training profiles: west, south, east, north"
+    )
+    cell: tuple[float, float] = Field(description="size of the training scene's cells, in units of its CRS")
+    encoder: dict[str, Any]
+    predictor: dict[str, Any]
+    transform: dict[str, Any]
+    counts: dict[str, Any] = {}
+    scores: tuple[dict[str, Any], ...] = ()
+    selection: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    seed: int = 0
+    versions: dict[str, str] = {}
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A fitted model and everything that is needed to use it.
+
+    Attributes
+    ----------
+    card : Card
+        What was fitted on what.
+    encoder : Encoder
+        Raw bands to features.
+    predictor : Predictor
+        Features to values on the transformed scale.
+    transform : TargetTransform
+        The property's unit to that scale.
+    residuals : tuple of (n,) float64
+        Cross-validation residuals (observed minus predicted, transformed scale), one array a depth.
+    """
+
+    card: Card
+    encoder: Encoder
+    predictor: Predictor
+    transform: TargetTransform
+    residuals: tuple[Float64, ...]
+    sha256: str = field(default="", compare=False)
+
+    @cached_property
+    def soil_property(self) -> Property:
+        """The mapped property."""
+        return Property(**self.card.soil_property.model_dump())
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The property at each depth, shallow to deep."""
+        return tuple(Target(self.soil_property, Depth(top, bottom)) for top, bottom in self.card.depths)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the scene's bands that the model takes, in its order."""
+        return self.encoder.bands
+
+    @property
+    def patch(self) -> int:
+        """Width of the patch, cells."""
+        return self.predictor.patch
+
+    def outputs(self, statistics: Sequence[str] = ("mean",)) -> tuple[Output, ...]:
+        """The maps that the model makes, depth by depth."""
+        return tuple(Output(target, statistic) for target in self.targets for statistic in statistics)
+
+    def predict(self, raw: Float32, statistic: str = "mean") -> Float32:
+        """Values of patches in the property's unit.
+
+        Parameters
+        ----------
+        raw : (n, B, patch, patch) float32
+            The model's bands, NaN where there is no data.
+        statistic : str
+            ``mean``, or a quantile of the predictive distribution such as ``Q0.05``.
+
+        Returns
+        -------
+        (n, T) float32
+            NaN where the centre cell is not valid.
+        """
+        scaled = self.predictor.predict(self.encoder.encode(raw))
+        values = np.empty_like(scaled)
+        for place, back in enumerate(self._back(statistic)):
+            back(scaled[:, place], out=values[:, place])
+        middle = self.patch // 2
+        values[~self.encoder.valid(raw)[:, middle, middle]] = np.nan
+        return values
+
+    def predict_block(
+        self,
+        raw: Float32,
+        statistics: Sequence[str] = ("mean",),
+        *,
+        unseen: Literal["error", "missing"] = "error",
+    ) -> Float32:
+        """A block of the map.
+
+        Parameters
+        ----------
+        raw : (B, h + patch - 1, w + patch - 1) float32
+            The model's bands with a halo of half a patch, NaN where there is no data.
+        statistics : sequence of str
+            As in `predict`.
+        unseen : {"error", "missing"}
+            What to do with a class code that training did not see.
+
+        Returns
+        -------
+        (T * len(statistics), h, w) float32
+            In the order of `outputs`; NaN where a cell is not valid.
+        """
+        halo = self.patch // 2
+        height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
+        features = self.encoder.encode(raw, unseen=unseen)
+        valid = self.encoder.valid(raw, unseen=unseen)[halo : halo + height, halo : halo + width]
+        maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
+        if not valid.any():
+            return maps
+        scaled = self.predictor.predict_tile(features)
+        tables = [self._back(statistic) for statistic in statistics]
+        for depth in range(len(self.targets)):
+            for place, table in enumerate(tables):
+                out = maps[depth * len(statistics) + place]
+                table[depth](scaled[depth], out=out)
+                out[~valid] = np.nan
+        return maps
+
+    def _back(self, statistic: str) -> tuple[BackTransform, ...]:
+        """One back-transformation a depth, made once."""
+        found = self._tables.get(statistic)
+        if found is None:
+            limits = {"lowest": self.soil_property.lowest, "highest": self.soil_property.highest}
+            if statistic == "mean":
+                found = tuple(self.transform.back_table(one, **limits) for one in self.residuals)
+            elif statistic.startswith("Q") and 0 < _number(statistic[1:]) < 1:
+                level = _number(statistic[1:])
+                found = tuple(
+                    self.transform.quantile_table(conformal_quantile(one, level), **limits)
+                    for one in self.residuals
+                )
+            else:
+                raise InputError(
+                    f"statistic {statistic!r} is not known",
+                    code="GS-STATISTIC",
+                    hint="give mean, or a quantile such as Q0.05",
+                )
+            self._tables[statistic] = found
+        return found
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[BackTransform, ...]]:
+        return {}
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Write the model file, whole or not at all; raises OutputError."""
+        path = check_output(path, overwrite=overwrite)
+        _, arrays = self.predictor.state()
+        tensors = {f"predictor.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        tensors.update({f"residuals.{place}": array for place, array in enumerate(self.residuals)})
+        card = json.dumps(self.card.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=True)
+        with replacing(path) as part:
+            save_file(tensors, part, metadata={"geosoil": card, "sha256": _digest(card, tensors)})
+        return path
+
+
+def conformal_quantile(residuals: Float64, level: float) -> float:
+    """The residual at a level, with the finite-sample correction of split conformal prediction.
+
+    The k-th smallest with k = ceil((n + 1) level) above the median, mirrored below it (Lei et al. 2018).
+
+    >>> conformal_quantile(np.arange(1.0, 20.0), 0.95)
+    19.0
+    """
+    if level < 0.5:
+        return -conformal_quantile(-residuals, 1 - level)
+    rank = int(np.ceil((len(residuals) + 1) * level))
+    return float(np.sort(residuals)[min(rank, len(residuals)) - 1])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _digest(card: str, tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of the card and of every tensor with its name, type and shape."""
+    total = hashlib.sha256(card.encode())
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def load_model(path: PathLike) -> Bundle:
+    """Read a model file.
+
+    Raises
+    ------
+    InputError
+        ``GS-FILE-MISSING``: there is no such file.
+    ModelError
+        ``GS-MODEL-UNSAFE``: the file is of a kind that can run code, and is not opened.
+        ``GS-MODEL-DAMAGED``: it is cut off, changed, or its parts do not fit.
+    """
+    path = Path(path).expanduser()
+    _check_header(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
+    if "geosoil" not in metadata:
+        raise ModelError(
+            f"{path.name} is a safetensors file, but not a model of geosoil",
+            code="GS-MODEL-FOREIGN",
+            hint="give a .gsm file that `geosoil train` wrote",
+        )
+    digest = _digest(metadata["geosoil"], tensors)
+    if metadata.get("sha256") != digest:
+        raise _damaged(path, "its content does not match its checksum")
+    try:
+        card = Card.model_validate_json(metadata["geosoil"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(path, f"card: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    return _restore(path, card, tensors, digest)
+
+
+def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]], digest: str) -> Bundle:
+    arrays = {name.removeprefix("predictor."): a for name, a in tensors.items() if name.startswith("predictor.")}
+    try:
+        residuals = tuple(tensors[f"residuals.{place}"].astype(np.float64) for place in range(len(card.depths)))
+        predictor = cast("Predictor", predictor_class(card.kind).restore(card.predictor, arrays))
+        encoder = Encoder.from_meta(card.encoder)
+        transform = TargetTransform.from_meta(card.transform)
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error.message}", code=error.code, details=error.details) from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _damaged(path, f"its parts do not fit ({type(error).__name__}: {error})") from error
+    if predictor.targets != len(card.depths):
+        raise _damaged(path, f"it predicts {predictor.targets} depths, its card lists {len(card.depths)}")
+    bundle = Bundle(card, encoder, predictor, transform, residuals, digest)
+    _spot_check(path, bundle)
+    return bundle
+
+
+def _spot_check(path: Path, bundle: Bundle) -> None:
+    """Whole-tile and patch-by-patch prediction agree on a few random cells."""
+    size = 3
+    edge = size + bundle.patch - 1
+    tile = np.random.default_rng(0).random((edge, edge, bundle.encoder.features), np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(tile, (bundle.patch, bundle.patch), axis=(0, 1))
+    patches = np.ascontiguousarray(windows.transpose(0, 1, 3, 4, 2)).reshape(
+        -1, bundle.patch, bundle.patch, bundle.encoder.features
+    )
+    dense = bundle.predictor.predict_tile(tile).reshape(bundle.predictor.targets, -1).T
+    naive = bundle.predictor.predict(patches)
+    spread = max([float(np.std(one)) for one in bundle.residuals if len(one) > 1] + [1e-3])
+    worst = float(np.max(np.abs(dense - naive)))
+    if not worst <= 10 * _TOLERANCE * max(spread, float(np.abs(naive).max())):
+        raise ModelError(
+            f"{path.name}: whole-tile and patch-by-patch prediction differ by {worst:.2g}",
+            code="GS-MODEL-CHECK",
+            hint="the model cannot be trusted on this machine; please report it",
+        )
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what is not safetensors before any library sees it."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read", code="GS-FILE-MISSING", details=[error.strerror or ""]
+        ) from error
+    if head[:1] == b"\x80" or head[:2] == b"PK":
+        raise ModelError(
+            f"{path.name} is a pickle or a zip of pickles, which can run code; it was not opened",
+            code="GS-MODEL-UNSAFE",
+            hint="give a .gsm file that `geosoil train` wrote",
+        )
+    header = int.from_bytes(head[:8], "little")
+    if len(head) < 16 or head[8:9] != b"{":
+        raise _damaged(path, "it does not begin like a model file")
+    if not 2 <= header <= min(_MOST_HEADER_BYTES, size - 8):
+        raise _damaged(path, f"its header claims {header} bytes, the file has {size}")
+
+
+def _damaged(path: Path, why: str) -> ModelError:
+    return ModelError(
+        f"{path.name} is not a whole, unchanged model file",
+        code="GS-MODEL-DAMAGED",
+        details=[why],
+        hint="copy it again, or train it again",
+    )

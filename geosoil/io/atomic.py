@@ -1,0 +1,82 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import OutputError
+from ..types import PathLike
+
+__all__ = ["check_output", "output_error", "replacing", "sync_folder"]
+
+_REASONS = {
+    errno.ENOSPC: ("no space is left", "GS-NO-SPACE", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("the disk quota is used up", "GS-NO-SPACE", "free some space, or write elsewhere"),
+    errno.EFBIG: ("the file would be larger than the system allows", "GS-NO-SPACE", "raise the limit (ulimit -f)"),
+    errno.EACCES: ("it is not writable", "GS-NOT-WRITABLE", "choose a folder that you may write to"),
+    errno.EPERM: ("it is not writable", "GS-NOT-WRITABLE", "choose a folder that you may write to"),
+    errno.EROFS: ("the file system is read-only", "GS-NOT-WRITABLE", "choose a folder that you may write to"),
+    errno.ENOTDIR: ("a part of the path is a file", "GS-NOT-WRITABLE", "choose another folder"),
+    errno.EEXIST: ("a file of that name is in the way", "GS-NOT-WRITABLE", "choose another name"),
+    errno.EISDIR: ("a folder of that name is in the way", "GS-NOT-WRITABLE", "choose another name"),
+    errno.ENOENT: ("its folder does not exist", "GS-NOT-WRITABLE", "create the folder first"),
+}
+
+
+def output_error(path: PathLike, error: OSError) -> OutputError:
+    """What an OSError at writing means, as the error that a user gets."""
+    reason, code, hint = _REASONS.get(
+        error.errno or 0, (error.strerror or str(error), "GS-NOT-WRITABLE", "choose another place")
+    )
+    return OutputError(f"{path} cannot be written: {reason}", code=code, hint=hint)
+
+
+def check_output(path: PathLike, *, overwrite: bool) -> Path:
+    """The path, when it is free or may be replaced; raises OutputError ``GS-OUTPUT-EXISTS`` otherwise."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists", code="GS-OUTPUT-EXISTS", hint="choose another name, or add --overwrite")
+    return path
+
+
+def sync_folder(folder: PathLike) -> None:
+    """Make renames in a folder durable, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well, and removed otherwise.
+
+    The name keeps the suffix, so that libraries which go by it write the right format.
+
+    Raises
+    ------
+    OutputError
+        Where the file cannot be written; `path` is then as it was.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
