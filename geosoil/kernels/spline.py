@@ -1,8 +1,8 @@
 """Equal-area quadratic splines through soil layers (Bishop, McBratney & Laslett 1999; Malone et al. 2009).
 
-The curve of a profile is quadratic in layers and linear in gaps, has a continuous value and slope, and is flat at both
-ends. With layer thickness ``h``, gap ``g`` below a layer and smoothing ``lambda``, the slopes ``b`` at the n - 1 inner
-borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. This is the published system
+The curve of a profile is quadratic in layers and linear in gaps, has a continuous value and slope, and is flat at
+both ends. With layer thickness ``h``, gap ``g`` below a layer and smoothing ``lambda``, the slopes ``b`` at the n - 1
+inner borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. This is the published system
 ``Z s = y, b = 6 R^-1 Q s`` with Z eliminated, so a profile costs O(n) and ``lambda = 0`` is no special case.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
-    from ..types import Float64, Int64
+    from geosoil.types import Float64, Int64
 
 __all__ = ["EXACT", "FROM_FIRST_CM", "FROM_TOP", "fit_curve", "interval_means"]
 
-#: How the mean over an interval is taken: closed-form integral; the mean of the curve at top, top + 1, ... bottom - 1
-#: cm, as the R package mpspline2; or at top + 1, ... bottom cm, as the R package ithir.
+#: How the mean over an interval is taken: closed-form integral; the mean of the curve at top, top + 1, ...
+#: bottom - 1 cm, as the R package mpspline2; or at top + 1, ... bottom cm, as the R package ithir.
 EXACT, FROM_TOP, FROM_FIRST_CM = 0, 1, 2
 
 
@@ -36,8 +36,8 @@ def fit_curve(
 ) -> None:
     """Coefficients of the curve of one profile; the last four arguments are filled.
 
-    In layer i the curve is ``start[i] + slope[i] t + bend[i] t**2`` with ``t = depth - top[i]``; in the gap below it,
-    a line of slope ``slope[i + 1]``.
+    In layer i the curve is ``start[i] + slope[i] t + bend[i] t**2`` with ``t = depth - top[i]``; in the gap below
+    it, a line of slope ``slope[i + 1]``.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def _sampled(
 ) -> float:
     """Mean of the curve, limited, at whole centimetres from ``upper + first`` on, ``lower - upper`` of them.
 
-    Like mpspline2 (first = 0) it leaves out what is not inside the profile, and like ithir (first = 1) it goes on with
-    the value of the first top above it.
+    Like mpspline2 (first = 0) it leaves out what is not inside the profile, and like ithir (first = 1) it goes on
+    with the value of the first top above it.
     """
     total, count = 0.0, 0
     for step in range(round(lower - upper)):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError, UsageError, listing
-from ..kernels.spline import EXACT, FROM_FIRST_CM, FROM_TOP, interval_means
-from ..soil import Depth
+from geosoil.errors import InputError, UsageError, listing
+from geosoil.kernels.spline import EXACT, FROM_FIRST_CM, FROM_TOP, interval_means
+from geosoil.soil import Depth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from ..types import Bool, Float64, Int64
+    from geosoil.types import Bool, Float64, Int64
 
 __all__ = ["Sampling", "layer_targets", "spline_depths", "spline_profiles"]
 
@@ -62,10 +62,8 @@ def spline_depths(
         ``GS-LAYERS-OVERLAP`` where layers of a profile overlap and `overlaps` is ``"error"``.
 
     >>> layers = pd.DataFrame({"profile": "P1", "top_cm": [0, 10], "bottom_cm": [10, 40], "value": [20.0, 20.0]})
-    >>> spline_depths(layers, [Depth(0, 5), Depth(15, 30), Depth(60, 100)])
-             0-5cm  15-30cm  60-100cm
-    profile
-    P1        20.0     20.0       NaN
+    >>> spline_depths(layers, [Depth(0, 5), Depth(15, 30), Depth(60, 100)]).loc["P1"].tolist()
+    [20.0, 20.0, nan]
     """
     rows, names = pd.factorize(samples["profile"])
     means = spline_profiles(
@@ -107,22 +105,22 @@ def spline_profiles(
     profile : (L,) int
         Row of the result that a layer belongs to, from 0 on.
     top_cm, bottom_cm, value : (L,) float
-        Layers in any order. Those without a value, with a negative depth or without thickness are left out. A first top
-        that is missing is 0, a last bottom that is missing 10 cm below its top.
+        Layers in any order. Those without a value, with a negative depth or without thickness are left out. A first
+        top that is missing is 0, a last bottom that is missing 10 cm below its top.
     intervals_cm : (T, 2) float
         Tops and bottoms of the intervals wanted.
     smoothing : float
         Lambda; towards 0 the layer means are kept. Its effect grows with the number of layers.
     min_cover : float
-        Least share of an interval that lies between a profile's first top and last bottom; 0 takes any cover. The mean is
-        that of the covered part: nothing is extrapolated.
+        Least share of an interval that lies between a profile's first top and last bottom; 0 takes any cover. The
+        mean is that of the covered part: nothing is extrapolated.
     lowest, highest : float, optional
         Limits that the result is held to.
     overlaps : {"error", "nan"}
         What to do with a profile whose layers overlap: raise, or leave its row NaN.
     sampling : {"exact", "mpspline2", "ithir"}
-        Exact integral, or the mean at whole centimetres as these R packages take it (for comparisons; the three differ
-        by up to 12 % in steep topsoils).
+        Exact integral, or the mean at whole centimetres as these R packages take it (for comparisons; the three
+        differ by up to 12 % in steep topsoils).
     names : sequence, optional
         How messages call the profiles; row numbers by default.
 
@@ -213,7 +211,7 @@ def _floats(values: ArrayLike) -> Float64:
 
 
 def _clean(row: Int64, top: Float64, bottom: Float64, value: Float64) -> tuple[Int64, Float64, Float64, Float64]:
-    """Usable layers, by profile and from the surface down; missing ends filled where the place of a layer tells them."""
+    """Usable layers, by profile and from the surface down; missing ends of the first and last layer filled."""
     known = np.isfinite(value) & ~(np.isnan(top) & np.isnan(bottom))
     row, top, bottom, value = _take(known, row, top, bottom, value)
     order = np.lexsort((bottom, np.where(np.isnan(top), bottom, top), row))
@@ -235,4 +233,4 @@ def _take(
 
 def _overlap(row: Int64, top: Float64, bottom: Float64) -> Bool:
     """Whether a layer begins above the end of the one before it, (L - 1,)."""
-    return (row[1:] == row[:-1]) & (top[1:] < bottom[:-1] - OVERLAP_TOLERANCE_CM)
+    return np.logical_and(row[1:] == row[:-1], top[1:] < bottom[:-1] - OVERLAP_TOLERANCE_CM)
