@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import OutputError
-from ..types import PathLike
+from geosoil.errors import OutputError
+from geosoil.types import PathLike
 
 __all__ = ["check_output", "output_error", "replacing", "sync_folder"]
 

@@ -18,18 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..errors import InputError, ModelError
-from ..io.atomic import check_output, replacing
-from ..prep.encode import Encoder
-from ..prep.target import BackTransform, TargetTransform
-from ..registry import predictor as predictor_class
-from ..soil import Depth, Property, Target
-from ..types import PathLike, Predictor
+from geosoil.errors import InputError, ModelError
+from geosoil.io.atomic import check_output, replacing
+from geosoil.prep.encode import Encoder
+from geosoil.prep.target import BackTransform, TargetTransform
+from geosoil.registry import predictor as predictor_class
+from geosoil.soil import Depth, Property, Target
+from geosoil.types import PathLike, Predictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..types import Float32, Float64
+    from geosoil.types import Float32, Float64
 
 __all__ = ["Bundle", "Card", "Output", "load_model"]
 

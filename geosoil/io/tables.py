@@ -1,0 +1,228 @@
+"""Tables from files: text with its encoding and separator detected, workbooks, Parquet, and what geopandas reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow.parquet as pq
+import pyogrio
+
+from geosoil.errors import InputError, listing
+from geosoil.types import PathLike, as_path
+
+__all__ = ["Table", "read_table"]
+
+_TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
+_WORKBOOK = (".xlsx", ".xlsm")
+_PARQUET = (".parquet", ".pq", ".geoparquet")
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_COMMA_NUMBER = r"^([<>≤]?\s*[-+−]?\d+),(\d+)$"
+_POINT_NUMBER = r"^[<>≤]?\s*[-+−]?\d*\.\d+$"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was read, and what had to be found out to read it.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The rows; a GeoDataFrame where the file has geometries. Cells of text files are text.
+    name : str
+        How messages call it.
+    notes : list of str
+        What was detected.
+    """
+
+    frame: pd.DataFrame
+    name: str
+    notes: list[str] = field(default_factory=list)
+
+
+def read_table(source: PathLike | pd.DataFrame, *, layer: str | None = None) -> Table:
+    """Read a table from a file, or take a frame as it is.
+
+    Parameters
+    ----------
+    source : path or DataFrame
+        Text (``.csv``, ``.tsv``, ``.txt``), workbook, Parquet, GeoParquet, or a vector file that geopandas reads.
+    layer : str, optional
+        Layer of a vector file, or sheet of a workbook; needed where there are several.
+
+    Raises
+    ------
+    InputError
+        ``GS-FILE-MISSING``, ``GS-TABLE-READ`` (damaged, or not what its name says), ``GS-TABLE-LAYER`` (which one?),
+        ``GS-COLUMN-TWICE``, ``GS-TABLE-EXTRA`` (a package is missing).
+    """
+    if isinstance(source, pd.DataFrame):
+        table = Table(source.reset_index(drop=True), "the table")
+    else:
+        path = as_path(source)
+        if not path.is_file() and not path.suffix == ".gdb":
+            raise InputError(f"{path} is not a file that can be read", code="GS-FILE-MISSING")
+        table = _reader(path)(path, layer)
+    _unique_columns([str(name) for name in table.frame.columns], table.name)
+    return table
+
+
+def _reader(path: Path) -> Callable[[Path, str | None], Table]:
+    readers = ((_TEXT, _read_text), (_WORKBOOK, _read_workbook), (_PARQUET, _read_parquet))
+    kind = path.suffix.lower()
+    return next((reader for suffixes, reader in readers if kind in suffixes), _read_vector)
+
+
+def _unreadable(path: Path, error: Exception, kind: str) -> InputError:
+    return InputError(
+        f"{path.name} cannot be read as {kind}",
+        code="GS-TABLE-READ",
+        details=[f"{type(error).__name__}: {str(error)[:300]}"],
+        hint="check that the file is whole and is what its name says",
+    )
+
+
+def _unique_columns(names: Sequence[str], where: str) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{where}: column names occur twice: {listing(twice)}",
+            code="GS-COLUMN-TWICE",
+            hint="rename the columns, so that each name stands for one",
+        )
+
+
+def _read_text(path: Path, layer: str | None) -> Table:
+    text, encoding = _decode(path)
+    separator = _separator(text)
+    header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+    _unique_columns([name.strip() for name in header], path.name)
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, skipinitialspace=True, index_col=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise _unreadable(path, error, "a text table") from error
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    notes = [f"{path.name}: encoding {encoding}, separator {_SEPARATORS[separator]}"]
+    if separator != "," and _has_decimal_comma(frame):
+        frame = frame.replace(_COMMA_NUMBER, r"\1.\2", regex=True)
+        notes.append(f"{path.name}: decimal comma")
+    return Table(frame, path.name, notes)
+
+
+def _decode(path: Path) -> tuple[str, str]:
+    """The text of a file and its encoding: by byte-order mark, else UTF-8, else Windows-1252."""
+    data = path.read_bytes()
+    marks = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+    marked = [encoding for mark, encoding in marks if data.startswith(mark)]
+    for encoding in (*marked, "utf-8", "cp1252", "latin-1"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\x00" in text:
+            break
+        return text, encoding
+    raise _unreadable(path, ValueError("holds bytes that are not text"), "a text table")
+
+
+def _separator(text: str) -> str:
+    """The separator that cuts header and first rows in the same number of cells, and in most."""
+    sample = "\n".join(text.splitlines()[:50])
+    best, most = ",", 1
+    for separator in _SEPARATORS:
+        widths = [len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator) if row]
+        # Rows may lack trailing cells, but none is wider than the header.
+        if widths and widths[0] > most and max(widths) <= widths[0]:
+            best, most = separator, widths[0]
+    return best
+
+
+def _has_decimal_comma(frame: pd.DataFrame) -> bool:
+    """Whether numbers have a decimal comma, and none a point."""
+
+    def cells_like(pattern: str) -> bool:
+        return any(bool(frame[name].str.match(pattern).eq(True).any()) for name in frame.columns)
+
+    return cells_like(_COMMA_NUMBER) and not cells_like(_POINT_NUMBER)
+
+
+def _read_workbook(path: Path, layer: str | None) -> Table:
+    try:
+        with pd.ExcelFile(path, engine="openpyxl") as book:
+            sheet = _choose(path, [str(name) for name in book.sheet_names], layer, "sheet")
+            header = book.parse(sheet, header=None, nrows=1, dtype=object)
+            frame = book.parse(sheet, dtype=object)
+    except ImportError as error:
+        raise InputError(
+            f"{path.name}: reading workbooks needs the package openpyxl",
+            code="GS-TABLE-EXTRA",
+            hint='pip install "geosoil[excel]"',
+        ) from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error, "a workbook") from error
+    _unique_columns([str(name).strip() for name in header.iloc[0].dropna()] if len(header) else [], path.name)
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    return Table(frame, path.name, [f"{path.name}: sheet {sheet!r}"])
+
+
+def _choose(path: Path, names: Sequence[str], wanted: str | None, kind: str) -> str:
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted in names:
+        return str(wanted)
+    problem = f"has {len(names)} {kind}s" if wanted is None else f"has no {kind} {wanted!r}"
+    raise InputError(
+        f"{path.name} {problem}",
+        code="GS-TABLE-LAYER",
+        details=[f"{kind}s: {listing(names)}"],
+        hint=f"name one of them (layer = {names[0]!r})" if names else "",
+    )
+
+
+def _read_parquet(path: Path, layer: str | None) -> Table:
+    try:
+        geo = b"geo" in (pq.read_schema(path).metadata or {})
+        frame = gpd.read_parquet(path) if geo else pd.read_parquet(path)
+    except Exception as error:
+        raise _unreadable(path, error, "Parquet") from error
+    return Table(frame.reset_index(drop=True), path.name)
+
+
+def _read_vector(path: Path, layer: str | None) -> Table:
+    try:
+        names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    except Exception as error:
+        raise _unreadable(path, error, "a table or vector file") from error
+    chosen = _choose(path, names, layer, "layer")
+    try:
+        frame = gpd.read_file(path, layer=chosen)
+    except Exception as error:
+        raise _unreadable(path, error, "a vector file") from error
+    return Table(frame, path.name, [f"{path.name}: layer {chosen!r}"] if len(names) > 1 else [])
+
+
+def typed(column: pd.Series) -> pd.Series:
+    """Text cells as numbers or truth values, where all of them are; else as they came.
+
+    >>> typed(pd.Series(["1", "2.5", None])).tolist(), typed(pd.Series(["1", "b"])).tolist()
+    ([1.0, 2.5, nan], ['1', 'b'])
+    """
+    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
+        return column
+    present = column.dropna()
+    if len(present) == 0 or not all(isinstance(cell, str) for cell in present):
+        return column
+    if all(re.fullmatch("true|false", cell, re.IGNORECASE) for cell in present) and len(present) == len(column):
+        return column.str.lower().eq("true")
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column

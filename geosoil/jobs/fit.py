@@ -1,0 +1,200 @@
+"""One fit: select, encode, transform, estimate, on the profiles given and on no others; and cross-validation of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from geosoil.config import CovariateConfig, ModelConfig
+from geosoil.jobs.dataset import TrainingSet, subset
+from geosoil.jobs.pool import run_tasks
+from geosoil.models.cnn import PatchCNN
+from geosoil.models.forest import Forest
+from geosoil.models.transfer import DepthTransfer
+from geosoil.prep.covariates import Selection, select_covariates
+from geosoil.prep.encode import Encoder
+from geosoil.prep.split import random_folds, spatial_folds
+from geosoil.prep.target import TargetTransform
+from geosoil.types import Estimator, Layers, Predictor, Progress, quiet
+
+if TYPE_CHECKING:
+    from geosoil.types import Float32, Float64, Int64
+
+__all__ = ["Fitted", "Recipe", "cross_validate", "fit", "folds_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to fit: all choices, no data."""
+
+    model: ModelConfig
+    covariates: CovariateConfig
+    transform: str
+    depth_as_input: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a fit leaves."""
+
+    encoder: Encoder
+    transform: TargetTransform
+    predictor: Predictor
+    selection: Selection
+
+    def scaled(self, raw: Float32, bands: Sequence[str]) -> Float32:
+        """Predictions for raw patches (n, B, w, w) with these bands, (n, T), on the transformed scale."""
+        place = [list(bands).index(name) for name in self.encoder.bands]
+        return self.predictor.predict(self.encoder.encode(raw[:, place], unseen="missing"))
+
+
+def fit(data: TrainingSet, rows: Int64, recipe: Recipe, seed: int, progress: Progress = quiet) -> Fitted:
+    """Fit a recipe on some profiles of a training set.
+
+    Parameters
+    ----------
+    data : TrainingSet
+        With patches at least as wide as the recipe's.
+    rows : (n,) int64
+        The profiles to fit on. Selection, scaling, transform and early stopping see these only.
+    """
+    data = data.narrow(recipe.model.patch)
+    layers = subset(data.layers, rows)
+    raw = data.raw[rows]
+    transform = TargetTransform.fit(layers.value, recipe.transform)
+    scaled = Layers(layers.profile, layers.depth_cm, layers.target, transform.forward(layers.value))
+    middle = recipe.model.patch // 2
+    selection = select_covariates(
+        raw[:, :, middle, middle],
+        data.bands,
+        scaled,
+        classes=tuple(data.classes),
+        min_correlation=recipe.covariates.min_correlation,
+        max_correlation=recipe.covariates.max_correlation,
+        step=recipe.covariates.step,
+        seed=seed,
+    )
+    place = [data.bands.index(name) for name in selection.kept]
+    encoder = Encoder.fit(
+        raw[:, place, middle, middle],
+        selection.kept,
+        classes={name: how for name, how in data.classes.items() if name in selection.kept},
+        mask_channel=recipe.covariates.mask_channel,
+    )
+    estimator = _estimator(recipe, encoder, seed)
+    predictor = estimator.fit(encoder.encode(raw[:, place]), scaled, data.depths_cm, progress)
+    return Fitted(encoder, transform, predictor, selection)
+
+
+def folds_of(data: TrainingSet, scheme: str, folds: int, seed: int, block_m: float | None = None) -> Int64:
+    """The fold of each profile: ``random``, or ``spatial`` in blocks.
+
+    Random folds answer how well new samples among the old ones are predicted, spatial folds how well new areas are.
+    """
+    if scheme == "random":
+        return random_folds(np.arange(len(data)), folds, seed)
+    metres = data.scene.odc.geobox.crs.projected
+    profiles = data.profiles if metres else data.profiles.to_crs(data.profiles.estimate_utm_crs())
+    return spatial_folds(
+        np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m
+    )
+
+
+def _held_out(data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int) -> tuple[Int64, Float32, Fitted]:
+    """Predictions for the profiles of one fold by a fit on the others."""
+    rows = np.flatnonzero(folds == fold)
+    fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed)
+    return rows, fitted.scaled(data.narrow(recipe.model.patch).raw[rows], data.bands), fitted
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """What cross-validation leaves.
+
+    Attributes
+    ----------
+    predicted : (P, T) float64
+        Held-out predictions in the property's unit.
+    residuals : tuple of (n,) float64
+        Observed minus predicted on the transformed scale, one array a depth.
+    folds : (P,) int64
+        Fold of each profile.
+    fits : tuple of Fitted
+        One a fold.
+    """
+
+    predicted: Float64
+    residuals: tuple[Float64, ...]
+    folds: Int64
+    fits: tuple[Fitted, ...]
+
+    def frame(self, data: TrainingSet) -> pd.DataFrame:
+        """One row an observed layer: profile, depth, fold, observed, predicted."""
+        layers = data.layers
+        return pd.DataFrame(
+            {
+                "profile": data.profiles["profile"].to_numpy()[layers.profile],
+                "depth": [data.depths[place].label for place in layers.target],
+                "fold": self.folds[layers.profile],
+                "observed": layers.value,
+                "predicted": self.predicted[layers.profile, layers.target],
+            }
+        )
+
+
+def cross_validate(
+    data: TrainingSet,
+    recipe: Recipe,
+    folds: Int64,
+    seed: int,
+    *,
+    num_workers: int = 1,
+    progress: Progress = quiet,
+    message: str = "cross-validation",
+) -> CrossValidation:
+    """Predict each profile by a fit that never saw it.
+
+    The bias correction of a fold's back-transformation uses the residuals of the other folds.
+    """
+    count = int(folds.max()) + 1
+    tasks = [(data, recipe, folds, fold, seed + fold) for fold in range(count)]
+    parts = run_tasks(_held_out, tasks, num_workers=num_workers, progress=progress, message=message)
+    scaled = np.full((len(data), len(data.depths)), np.nan)
+    for rows, values, _ in parts:
+        scaled[rows] = values
+    fits = tuple(fitted for _, _, fitted in parts)
+    residuals, of_fold = _residuals(data, scaled, folds, fits)
+    predicted = np.full_like(scaled, np.nan)
+    limits = {"lowest": data.soil_property.lowest, "highest": data.soil_property.highest}
+    for fold, fitted in enumerate(fits):
+        rows = np.flatnonzero(folds == fold)
+        for target in range(len(data.depths)):
+            # Only what the fold's own training profiles left, held out in their turn.
+            others = residuals[target][of_fold[target] != fold]
+            back = fitted.transform.back_table(others, **limits)
+            predicted[rows, target] = back(scaled[rows, target].astype(np.float32))
+    return CrossValidation(predicted, residuals, folds, fits)
+
+
+def _residuals(
+    data: TrainingSet, scaled: Float64, folds: Int64, fits: Sequence[Fitted]
+) -> tuple[tuple[Float64, ...], tuple[Int64, ...]]:
+    """Held-out residuals by depth, and the fold that each is from."""
+    layers = data.layers
+    of_layer = folds[layers.profile]
+    observed = np.empty(len(layers))
+    for fold, fitted in enumerate(fits):
+        here = of_layer == fold
+        observed[here] = fitted.transform.forward(layers.value[here])
+    left = observed - scaled[layers.profile, layers.target]
+    by_depth = [layers.target == target for target in range(len(data.depths))]
+    return tuple(left[one] for one in by_depth), tuple(of_layer[one] for one in by_depth)
+
+
+def _estimator(recipe: Recipe, encoder: Encoder, seed: int) -> Estimator:
+    """The estimator that a recipe names, with the encoder's class columns."""
+    raise NotImplementedError
