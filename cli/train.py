@@ -53,8 +53,9 @@ def command(
       geosoil train study.toml soc.gsm
       geosoil train study.toml --property pb --model rf -o pb.gsm
     """
-    from geosoil.config import load_study
     from geosoil.jobs.train import summary, train
+
+    from geosoil.config import load_study
 
     start_logging(verbose, quiet, log_file)
     settings = load_study(
@@ -68,6 +69,12 @@ def command(
         raise click.UsageError("name the model file to write: -o MODEL.gsm")
     with progress_bar(quiet) as progress:
         bundle = train(
-            settings, target, overwrite=overwrite, resume=resume, report=report, num_workers=num_workers, progress=progress
+            settings,
+            target,
+            overwrite=overwrite,
+            resume=resume,
+            report=report,
+            num_workers=num_workers,
+            progress=progress,
         )
     emit({"model": str(target), "card": bundle.card.model_dump(mode="json")}, summary(bundle, target), as_json)

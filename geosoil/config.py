@@ -120,6 +120,7 @@ class CovariateConfig(_Record):
     min_correlation: float = Field(0.05, ge=0, le=1, description="drop bands with |r| to the target below this")
     max_correlation: float = Field(0.8, ge=0, le=1, description="of two bands with |r| above this drop one")
     step: int = Field(10, ge=0, description="size of the batches of the stepwise search; 0: no search")
+    most: int | None = Field(None, ge=1, description="keep at most this many, the best by rank")
     mask_channel: bool = Field(False, description="add a channel that marks missing cells")
 
 
@@ -129,7 +130,7 @@ class ModelConfig(_Record):
     kind: ModelKind = "transfer"
     patch: int = Field(9, ge=1, description="width of the patch in cells, odd")
     frozen: int = Field(2, ge=0, le=6, description="leading layers kept when a depth is tuned")
-    members: int = Field(1, ge=1, le=50, description="networks that are averaged, of different seeds")
+    members: int = Field(5, ge=1, le=50, description="networks that are averaged, of different seeds")
     epochs: int = Field(600, ge=1)
     patience: int = Field(50, ge=1)
     batch: int = Field(128, ge=2)

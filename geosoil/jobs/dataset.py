@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
 from geosoil.config import Study
@@ -51,8 +52,12 @@ class TrainingSet:
         Patches, NaN where there is no data.
     layers : Layers
         Observed layers in the property's unit; ``profile`` points into `profiles`.
-    scene : DataArray
-        The lazy scene that the patches come from.
+    bands : tuple of str
+        Names of the bands in the patches.
+    geobox : GeoBox
+        Grid of the scene that the patches come from.
+    sources : tuple of str
+        Its files.
     classes : dict
         Class bands, and how they are encoded.
     report : dict
@@ -64,14 +69,11 @@ class TrainingSet:
     profiles: gpd.GeoDataFrame
     raw: Float32
     layers: Layers
-    scene: xr.DataArray
+    bands: tuple[str, ...]
+    geobox: GeoBox
+    sources: tuple[str, ...]
     classes: dict[str, str]
     report: dict[str, Any]
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands in the patches."""
-        return Bands.of(self.scene).names
 
     @property
     def centre(self) -> Float32:
@@ -163,8 +165,19 @@ def build(
     profiles, raw = profiles.iloc[used].reset_index(drop=True), raw[used]
     layers = subset(layers, used)
     _enough(profiles, soil_property, report)
-    classes = {name: how for name, how in study.scene.classes.items() if name in Bands.of(scene).names}
-    return TrainingSet(soil_property, depths, profiles, raw, layers, scene, classes, report)
+    bands = Bands.of(scene).names
+    return TrainingSet(
+        soil_property=soil_property,
+        depths=depths,
+        profiles=profiles,
+        raw=raw,
+        layers=layers,
+        bands=bands,
+        geobox=scene.odc.geobox,
+        sources=tuple(scene.attrs.get("sources", ())),
+        classes={name: how for name, how in study.scene.classes.items() if name in bands},
+        report=report,
+    )
 
 
 def _scene(study: Study, scene: xr.DataArray | None) -> xr.DataArray:
@@ -229,9 +242,7 @@ def _inside(profiles: gpd.GeoDataFrame, scene: xr.DataArray) -> tuple[gpd.GeoDat
     return profiles[inside].reset_index(drop=True), outside
 
 
-def _layers(
-    study: Study, table: gpd.GeoDataFrame, profiles: gpd.GeoDataFrame, soil_property: Property
-) -> Layers:
+def _layers(study: Study, table: gpd.GeoDataFrame, profiles: gpd.GeoDataFrame, soil_property: Property) -> Layers:
     """Observed layers at the study's intervals (spline), or as sampled (raw)."""
     rows = {name: row for row, name in enumerate(profiles["profile"])}
     table = table[table["profile"].isin(rows)]
@@ -254,9 +265,7 @@ def _layers(
     return Layers(profile, middles[target], target.astype(np.int64), values[row, target])
 
 
-def _drop_thin(
-    layers: Layers, depths: Sequence[Depth], report: dict[str, Any]
-) -> tuple[Layers, tuple[Depth, ...]]:
+def _drop_thin(layers: Layers, depths: Sequence[Depth], report: dict[str, Any]) -> tuple[Layers, tuple[Depth, ...]]:
     """Without the depths that have too few layers to learn from."""
     counts = np.bincount(layers.target, minlength=len(depths))
     report["layers"] = {str(depth): int(count) for depth, count in zip(depths, counts, strict=True)}
@@ -268,9 +277,7 @@ def _drop_thin(
     place = np.full(len(depths), -1, np.int64)
     place[kept] = np.arange(len(kept))
     keep = place[layers.target] >= 0
-    thinned = Layers(
-        layers.profile[keep], layers.depth_cm[keep], place[layers.target[keep]], layers.value[keep]
-    )
+    thinned = Layers(layers.profile[keep], layers.depth_cm[keep], place[layers.target[keep]], layers.value[keep])
     return thinned, tuple(depths[one] for one in kept)
 
 

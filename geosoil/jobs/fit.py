@@ -1,20 +1,17 @@
-"""One fit: select, encode, transform, estimate, on the profiles given and on no others; and cross-validation of it."""
+"""One fit: select, encode, transform, estimate on the profiles given and no others; and its cross-validation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from geosoil.config import CovariateConfig, ModelConfig
+from geosoil.config import CovariateConfig, ModelConfig, Study
 from geosoil.jobs.dataset import TrainingSet, subset
 from geosoil.jobs.pool import run_tasks
-from geosoil.models.cnn import PatchCNN
-from geosoil.models.forest import Forest
-from geosoil.models.transfer import DepthTransfer
 from geosoil.prep.covariates import Selection, select_covariates
 from geosoil.prep.encode import Encoder
 from geosoil.prep.split import random_folds, spatial_folds
@@ -24,7 +21,7 @@ from geosoil.types import Estimator, Layers, Predictor, Progress, quiet
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["Fitted", "Recipe", "cross_validate", "fit", "folds_of"]
+__all__ = ["CrossValidation", "Fitted", "Recipe", "cross_validate", "fit", "folds_of", "recipe_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +73,7 @@ def fit(data: TrainingSet, rows: Int64, recipe: Recipe, seed: int, progress: Pro
         min_correlation=recipe.covariates.min_correlation,
         max_correlation=recipe.covariates.max_correlation,
         step=recipe.covariates.step,
+        most=recipe.covariates.most,
         seed=seed,
     )
     place = [data.bands.index(name) for name in selection.kept]
@@ -97,14 +95,16 @@ def folds_of(data: TrainingSet, scheme: str, folds: int, seed: int, block_m: flo
     """
     if scheme == "random":
         return random_folds(np.arange(len(data)), folds, seed)
-    metres = data.scene.odc.geobox.crs.projected
+    metres = data.geobox.crs.projected
     profiles = data.profiles if metres else data.profiles.to_crs(data.profiles.estimate_utm_crs())
     return spatial_folds(
         np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m
     )
 
 
-def _held_out(data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int) -> tuple[Int64, Float32, Fitted]:
+def _held_out(
+    data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int
+) -> tuple[Int64, Float32, Fitted]:
     """Predictions for the profiles of one fold by a fit on the others."""
     rows = np.flatnonzero(folds == fold)
     fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed)
@@ -195,6 +195,37 @@ def _residuals(
     return tuple(left[one] for one in by_depth), tuple(of_layer[one] for one in by_depth)
 
 
+def recipe_of(study: Study, code: str | None = None) -> Recipe:
+    """The recipe of a study, for its property or another one."""
+    how = study.how(code)
+    return Recipe(
+        model=study.model,
+        covariates=study.covariates,
+        transform=how.transform or study.declared(code).transform,
+        depth_as_input=study.depths.method == "raw",
+    )
+
+
 def _estimator(recipe: Recipe, encoder: Encoder, seed: int) -> Estimator:
     """The estimator that a recipe names, with the encoder's class columns."""
-    raise NotImplementedError
+    model = recipe.model
+    if model.kind == "rf":
+        return Forest(trees=model.trees, seed=seed, depth_as_input=recipe.depth_as_input)
+    common: dict[str, Any] = {
+        "patch": model.patch,
+        "epochs": model.epochs,
+        "patience": model.patience,
+        "batch": model.batch,
+        "learning_rate": model.learning_rate,
+        "weight_decay": model.weight_decay,
+        "dropout": model.dropout,
+        "members": model.members,
+        "augment": model.augment,
+        "embeddings": encoder.embedded_columns,
+        "seed": seed,
+        "device": model.device,
+    }
+    if model.kind == "transfer":
+        return DepthTransfer(frozen=model.frozen, tune_learning_rate=model.tune_learning_rate, **common)
+    kind = "pretrained" if model.kind == "cnn" and recipe.depth_as_input else model.kind
+    return PatchCNN(kind=kind, **common)

@@ -1,0 +1,189 @@
+"""`geosoil train`: a study in, a model file out, with honest scores inside."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import geosoil
+from geosoil.config import Study, load_study
+from geosoil.io.atomic import check_output
+from geosoil.jobs.dataset import TrainingSet, build
+from geosoil.jobs.fit import CrossValidation, Fitted, cross_validate, fit, folds_of, recipe_of
+from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.score import score_table
+from geosoil.types import PathLike, Progress, quiet
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["created_now", "summary", "train"]
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    study: Study | PathLike,
+    output: PathLike | None = None,
+    *,
+    samples: gpd.GeoDataFrame | None = None,
+    scene: xr.DataArray | None = None,
+    report: PathLike | None = None,
+    overwrite: bool = False,
+    num_workers: int = 1,
+    progress: Progress = quiet,
+) -> Bundle:
+    """Train the model of a study.
+
+    The scores in the model come from cross-validation by profile, in which selection, scaling, transform and early
+    stopping saw the training folds alone. The model itself is then fitted on all profiles.
+
+    Parameters
+    ----------
+    study : Study or path
+        What to train, on what.
+    output : path, optional
+        Model file to write.
+    samples, scene : optional
+        Objects to use in place of the study's files.
+    report : path, optional
+        HTML report to write.
+    overwrite : bool
+        Replace an existing model file.
+    num_workers : int
+        Processes for the folds; the result does not depend on it.
+    progress : callable
+        ``progress(done, total, message)``.
+
+    Returns
+    -------
+    Bundle
+        The model; `geosoil.map` takes it as it takes the file.
+
+    Raises
+    ------
+    InputError, UsageError, OutputError
+        Where the study, its files or the output cannot be used.
+    """
+    study = study if isinstance(study, Study) else load_study(study)
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    data = build(study, samples=samples, scene=scene, progress=progress)
+    recipe = recipe_of(study)
+    folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
+    checked = cross_validate(data, recipe, folds, study.seed, num_workers=num_workers, progress=progress)
+    fitted = fit(data, np.arange(len(data)), recipe, study.seed, _named(progress, "training"))
+    frame = checked.frame(data)
+    bundle = Bundle(
+        card=_card(study, data, fitted, frame),
+        encoder=fitted.encoder,
+        predictor=fitted.predictor,
+        transform=fitted.transform,
+        residuals=checked.residuals,
+    )
+    if output is not None:
+        bundle.save(output, overwrite=overwrite)
+    if report is not None:
+        _report(Path(report), study, data, bundle, checked, frame)
+    return bundle
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    """Progress of a fit under one name."""
+    return lambda done, total, message: progress(done, total, name)
+
+
+def created_now() -> str:
+    """UTC time for records; ``SOURCE_DATE_EPOCH`` wins, for builds that must repeat."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) -> Card:
+    meta, _ = fitted.predictor.state()
+    soil = data.soil_property
+    west, south, east, north = (float(edge) for edge in data.profiles.total_bounds)
+    geobox = data.geobox
+    return Card(
+        name=study.name,
+        model=study.model.kind,
+        kind=fitted.predictor.kind,
+        soil_property=PropertyCard(
+            code=soil.code,
+            name=soil.name,
+            unit=soil.unit,
+            lowest=soil.lowest,
+            highest=soil.highest,
+            usual=soil.usual,
+            transform=soil.transform,
+            colours=soil.colours,
+        ),
+        depths=tuple((depth.top_cm, depth.bottom_cm) for depth in data.depths),
+        crs=geobox.crs.to_wkt(),
+        extent=(west, south, east, north),
+        cell=(abs(float(geobox.resolution.x)), abs(float(geobox.resolution.y))),
+        encoder=fitted.encoder.to_meta(),
+        predictor=meta,
+        transform=fitted.transform.to_meta(),
+        counts={"profiles": len(data), "layers": data.report["layers"], "folds": study.validation.folds},
+        scores=_scores(study, frame),
+        selection={"kept": list(fitted.selection.kept), "dropped": dict(fitted.selection.dropped)},
+        settings=study.model_dump(mode="json", include={"model", "covariates", "depths", "validation"}),
+        seed=study.seed,
+        versions={
+            "geosoil": geosoil.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "torch", "scikit-learn")},
+        },
+        created=created_now(),
+    )
+
+
+def _scores(study: Study, frame: pd.DataFrame) -> tuple[dict[str, Any], ...]:
+    """Scores a depth, and over all depths, with the split they come from."""
+    table = score_table(frame.assign(model=study.model.kind, scheme=study.validation.scheme, repeat=0))
+    split = f"{study.validation.scheme} {study.validation.folds}-fold cross-validation by profile"
+    found = []
+    for depth, rows in table.groupby("depth", sort=False):
+        values = dict(zip(rows["metric"], rows["mean"], strict=True))
+        found.append(
+            {"depth": str(depth), "split": split, **{name: float(value) for name, value in values.items()}}
+        )
+    return tuple(found)
+
+
+def _report(
+    path: Path, study: Study, data: TrainingSet, bundle: Bundle, checked: CrossValidation, frame: pd.DataFrame
+) -> None:
+    from geosoil.report.training import write_training
+
+    write_training(path, bundle.card, data.report, frame, bundle.soil_property)
+
+
+def summary(bundle: Bundle, path: PathLike | None = None) -> str:
+    """What was trained and how good it is, for people."""
+    card = bundle.card
+    unit = "" if card.soil_property.unit == "1" else f" {card.soil_property.unit}"
+    lines = [
+        f"{card.soil_property.name}: {card.model} model on {card.counts['profiles']} profiles, "
+        f"{len(card.encoder['bands'])} covariates, patch {bundle.patch} x {bundle.patch}",
+        f"scores: {card.scores[0]['split']}" if card.scores else "no scores",
+        f"{'depth':>12}  {'n':>5}  {'RMSE' + (f' [{unit.strip()}]' if unit else ''):>14}  {'R2':>6}  {'CCC':>6}",
+    ]
+    for row in card.scores:
+        lines.append(
+            f"{row['depth']:>12}  {row['n']:>5.0f}  {row['RMSE']:>14.3g}  {row['R2']:>6.3f}  {row['CCC']:>6.3f}"
+        )
+    if path is not None:
+        lines.append(f"written: {path}")
+    return "\n".join(lines)
