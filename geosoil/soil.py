@@ -62,6 +62,8 @@ class Property:
         Default target transform (see ``prep.target``).
     colours : tuple of str
         Seven map colours from low to high, hexadecimal.
+    synonyms : tuple of str
+        Further names that sample tables use for it.
     """
 
     code: str
@@ -72,6 +74,7 @@ class Property:
     usual: tuple[float, float]
     transform: str = "none"
     colours: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.code):
@@ -148,6 +151,7 @@ def properties() -> dict[str, Property]:
         row = dict(row)
         row["usual"] = tuple(float(v) for v in row["usual"])
         row["colours"] = tuple(row.get("colours", ()))
+        row["synonyms"] = tuple(row.get("synonyms", ()))
         found[code] = Property(code=code, **row)
     return found
 

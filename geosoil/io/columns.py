@@ -32,8 +32,14 @@ _DATUM = re.compile(r"(gda94|gda2020|wgs84|nad27|nad83|etrs89|decimaldegrees|deg
 DATUM_CRS = {"gda94": "EPSG:4283", "gda2020": "EPSG:7844", "nad27": "EPSG:4267", "nad83": "EPSG:4269",
              "etrs89": "EPSG:4258"}  # fmt: skip
 
-_LON = "lon long lng longitude decimallongitude"
-_LAT = "lat latitude decimallatitude"
+#: Names of coordinate columns that belong together, east and north.
+_PAIRS = (
+    ("lon", "lat"), ("long", "lat"), ("lng", "lat"), ("longitude", "latitude"),
+    ("decimallongitude", "decimallatitude"), ("x", "y"), ("xcoord", "ycoord"), ("coordx", "coordy"),
+    ("xcoordinate", "ycoordinate"), ("pointx", "pointy"), ("easting", "northing"), ("eastings", "northings"),
+    ("east", "north"), ("utmeasting", "utmnorthing"), ("utmx", "utmy"), ("utme", "utmn"),
+)  # fmt: skip
+_DEGREES = {name for pair in _PAIRS[:5] for name in pair}
 #: Names by role, without case and underscores; an earlier group wins over a later one.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "id": (
@@ -42,8 +48,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "id sid pid uid code",
         "sample sampleid sampleno samplecode",
     ),
-    "x": (f"{_LON} x xcoord coordx xcoordinate pointx easting east utmeasting eastings",),
-    "y": (f"{_LAT} y ycoord coordy ycoordinate pointy northing north utmnorthing northings",),
+    "x": (" ".join(east for east, _ in _PAIRS),),
+    "y": (" ".join(north for _, north in _PAIRS),),
     "top": (
         "top topdepth depthtop upper upperdepth depthupper upperlimit upperboundary hzdept hzdeptr ud udep from "
         "depthfrom fromdepth depthstart startdepth mindepth depthmin layertop horizontop hortop uhdicm udepth",
@@ -63,7 +69,7 @@ _WIDE_STEMS = {"soc": ("c",)}
 #: Ends of a column that flags the cells of another one as below detection.
 FLAGS = ("belowdl", "belowdetection", "belowdetectionlimit", "belowlod", "bdl", "censored")
 #: Organic matter and organic carbon turn into each other by a stated factor.
-TWIN = {"soc": "som", "som": "soc"}
+_TWIN = {"soc": "som", "som": "soc"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,33 @@ def _plain(header: Header, role: str) -> str:
     return _DATUM.sub("", header.stem) if role in ("x", "y") else header.stem
 
 
+def find_position(
+    headers: Sequence[Header], x: str | None, y: str | None, where: str
+) -> tuple[Header | None, Header | None]:
+    """The two coordinate columns: those named, else a pair such as ``lon_gda94, lat_gda94`` or ``x_m, y_m``.
+
+    Raises
+    ------
+    InputError
+        ``GS-COLUMN-AMBIGUOUS`` where several pairs could be meant.
+    """
+    if x is None and y is None:
+        kinds = [
+            (h, _plain(h, "x"), h.unit, h.stem.removeprefix(_plain(h, "x"))) for h in headers if not h.interval
+        ]
+        pairs = [
+            (east, north)
+            for east, first, *rest in kinds
+            for north, second, *same in kinds
+            if (first, second) in _PAIRS and rest == same
+        ]
+        if len(pairs) > 1:
+            raise ambiguous("the position", "x and y, x", [h for pair in pairs for h in pair], where)
+        if pairs:
+            return pairs[0]
+    return find_role(headers, "x", x, where), find_role(headers, "y", y, where)
+
+
 def datum(header: Header) -> str | None:
     """The CRS that a header such as ``lon_gda94`` hints at."""
     match = _DATUM.search(header.stem)
@@ -184,7 +217,7 @@ def datum(header: Header) -> str | None:
 
 def is_geographic(header: Header) -> bool:
     """Whether a header says longitude or latitude."""
-    return _plain(header, "x") in f"{_LON} {_LAT}".split()
+    return _plain(header, "x") in _DEGREES
 
 
 def named(headers: Sequence[Header], name: str, where: str) -> Header:
@@ -219,6 +252,11 @@ def names_of(soil_property: Property) -> set[str]:
     return {re.sub(r"[^0-9a-z]+", "", text.lower()) for text in texts}
 
 
+def twin_of(soil_property: Property) -> Property | None:
+    """Organic matter for organic carbon, and the other way round."""
+    return properties().get(_TWIN.get(soil_property.code, ""))
+
+
 def find_values(
     headers: Sequence[Header], soil_property: Property, column: str | None, *, layered: bool, where: str
 ) -> ValueColumns:
@@ -244,24 +282,22 @@ def find_values(
     """
     if column is not None:
         return _stated_values(headers, soil_property, column, layered, where)
-    for code in (soil_property.code, TWIN.get(soil_property.code)):
-        known = soil_property if code == soil_property.code else properties().get(str(code))
+    for known in (soil_property, twin_of(soil_property)):
         found = _recognised(headers, known, layered, where) if known else None
         if found is not None:
             return found
-        if code == soil_property.code and (value := find_role(headers, "value", None, where)) is not None:
+        value = find_role(headers, "value", None, where) if known is soil_property else None
+        if value is not None:
             return ValueColumns((value,), wide=False, listed=True, code=soil_property.code)
     raise InputError(
         f"{where} has no column for {soil_property.name.lower()}",
         code="GS-COLUMN-MISSING",
         details=[f"columns: {listing([h.text for h in headers], 20)}"],
-        hint=f"name it: column = \"...\" (property {soil_property.code})",
+        hint=f'name it: column = "..." (property {soil_property.code})',
     )
 
 
-def _recognised(
-    headers: Sequence[Header], known: Property, layered: bool, where: str
-) -> ValueColumns | None:
+def _recognised(headers: Sequence[Header], known: Property, layered: bool, where: str) -> ValueColumns | None:
     names = names_of(known)
     single = [h for h in headers if h.interval is None and h.stem in names]
     wide = [h for h in headers if h.interval and h.stem in names | set(_WIDE_STEMS.get(known.code, ()))]
@@ -278,15 +314,13 @@ def _recognised(
 def _stated_values(
     headers: Sequence[Header], soil_property: Property, column: str, layered: bool, where: str
 ) -> ValueColumns:
-    if "{top}" in column or "{bottom}" in column:
-        found = _by_template(headers, column, where)
-    else:
-        found = (named(headers, column, where),)
-    twin = properties().get(TWIN.get(soil_property.code, ""))
+    template = "{top}" in column or "{bottom}" in column
+    found = _by_template(headers, column, where) if template else (named(headers, column, where),)
+    twin = twin_of(soil_property)
     is_twin = twin is not None and all(h.stem in names_of(twin) for h in found)
     return ValueColumns(
         found,
-        wide=all(h.interval for h in found) and not ("{top}" not in column and layered),
+        wide=template or (found[0].interval is not None and not layered),
         listed=found[0].stem in SYNONYMS["value"][0].split(),
         code=twin.code if twin is not None and is_twin else soil_property.code,
     )
