@@ -51,12 +51,13 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "x": (" ".join(east for east, _ in _PAIRS),),
     "y": (" ".join(north for _, north in _PAIRS),),
     "top": (
-        "top topdepth depthtop upper upperdepth depthupper upperlimit upperboundary hzdept hzdeptr ud udep from "
-        "depthfrom fromdepth depthstart startdepth mindepth depthmin layertop horizontop hortop uhdicm udepth",
+        "top topdepth depthtop upper upperdepth depthupper upperlimit upperboundary hzdept hzdeptr ud udep udepth "
+        "from depthfrom fromdepth depthstart startdepth mindepth depthmin layertop horizontop hortop uhdicm",
     ),
     "bottom": (
-        "bottom bottomdepth depthbottom lower lowerdepth depthlower lowerlimit lowerboundary hzdepb hzdepbr ld ldep to "
-        "depthto todepth depthend enddepth maxdepth depthmax layerbottom horizonbottom horbottom lhdicm ldepth base",
+        "bottom bottomdepth depthbottom lower lowerdepth depthlower lowerlimit lowerboundary hzdepb hzdepbr ld "
+        "ldep ldepth to depthto todepth depthend enddepth maxdepth depthmax layerbottom horizonbottom horbottom "
+        "lhdicm",
     ),
     "property": ("property parameter analyte variable attribute element soilproperty",),
     "value": ("value val result measurement measuredvalue observedvalue resultvalue",),

@@ -127,7 +127,7 @@ def _from_geometry(table: Table, crs: str | None) -> _Found:
         Finding(missing, "no coordinates"),
         Finding(~missing & ~point, "a geometry that is not a point", "GS-SAMPLES-GEOMETRY"),
     ]
-    shapes = np.where(point, shapes, None)
+    shapes[~point] = None
     return shapely.get_x(shapes), shapely.get_y(shapes), _crs_of(table, geometry.crs, crs), findings
 
 
@@ -164,33 +164,36 @@ def _from_columns(
 
 def _crs_of(table: Table, own: Any, stated: str | None, east: Header | None = None) -> pyproj.CRS:
     """The CRS of a table: its own, or the one stated; raises where there is none, or where the two differ."""
-    if stated is None and own is None:
-        degrees = east is not None and is_geographic(east)
-        known = (datum(east) if east else None) or ("EPSG:4326" if degrees else "EPSG:32755")
-        raise InputError(
-            f"{table.name} does not say the CRS of its coordinates",
-            code="GS-CRS-MISSING",
-            details=[f"columns: {east.text!r} ..."] if east else [],
-            hint=f"state it: --crs {known}" + ("" if degrees else " (for example)"),
-        )
+    if stated is None:
+        if own is None:
+            raise _no_crs(table, east)
+        return pyproj.CRS.from_user_input(own)
     try:
-        wanted = None if stated is None else pyproj.CRS.from_user_input(stated)
+        wanted = pyproj.CRS.from_user_input(stated)
     except pyproj.exceptions.CRSError as error:
         raise UsageError(
             f"CRS {stated!r} is not known", code="GS-CRS-UNKNOWN", hint="write it as EPSG:4326"
         ) from error
-    if own is None:
-        assert wanted is not None
-        return wanted
-    held = pyproj.CRS.from_user_input(own)
-    if wanted is not None and not wanted.equals(held, ignore_axis_order=True):
+    if own is not None and not wanted.equals(pyproj.CRS.from_user_input(own), ignore_axis_order=True):
         raise InputError(
             f"{table.name} has a CRS of its own, and it is not {stated}",
             code="GS-CRS-MISMATCH",
-            details=[f"found: {held.name}", f"stated: {wanted.name}"],
+            details=[f"found: {pyproj.CRS.from_user_input(own).name}", f"stated: {wanted.name}"],
             hint="leave the CRS out, or correct the file",
         )
-    return held
+    return wanted
+
+
+def _no_crs(table: Table, east: Header | None) -> InputError:
+    example = "EPSG:32755, for example"
+    if east is not None and is_geographic(east):
+        example = datum(east) or "EPSG:4326"
+    return InputError(
+        f"{table.name} does not say the CRS of its coordinates",
+        code="GS-CRS-MISSING",
+        details=[f"x is column {east.text!r}"] if east else [],
+        hint=f"state it: --crs {example}",
+    )
 
 
 def from_sites(

@@ -55,8 +55,8 @@ def open_samples(
     Parameters
     ----------
     source : path or (Geo)DataFrame
-        CSV and other text, Excel, Parquet, GeoPackage and whatever geopandas reads. Long (one row a layer), long with
-        columns ``property``, ``value``, ``unit``, or wide (one row a profile, columns such as ``soc_0-5cm``).
+        CSV and other text, Excel, Parquet, GeoPackage and whatever geopandas reads. Long (one row a layer), long
+        with columns ``property``, ``value``, ``unit``, or wide (one row a profile, columns such as ``soc_0-5cm``).
     property : Property or str
         What to read.
     column : str, optional
@@ -85,9 +85,9 @@ def open_samples(
     Returns
     -------
     GeoDataFrame
-        ``profile``, ``property``, ``top_cm``, ``bottom_cm``, ``value`` (in ``property.unit``), ``geometry`` (points in
-        the table's CRS) and all other columns as they came. ``attrs["report"]`` says what was found, converted and
-        left out, with reasons; ``rows`` = ``used`` + the sum of ``dropped``.
+        ``profile``, ``property``, ``top_cm``, ``bottom_cm``, ``value`` (in ``property.unit``), ``geometry`` (points
+        in the table's CRS) and all other columns as they came. ``attrs["report"]`` says what was found, converted
+        and left out, with reasons; ``rows`` = ``used`` + the sum of ``dropped``.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def open_samples(
 def _screen(
     screen: Screen, row: Int64, place: Positions, layers: Intervals, measured: Amounts, soil_property: Property
 ) -> None:
-    """Take out what cannot be used; first what holds nothing, then what contradicts, then what contradicts others."""
+    """Take out what holds nothing, then what cannot be right, then what contradicts other rows."""
     placed = [Finding(one.rows[row], one.reason, one.code) for one in place.findings]
     findings = [*measured.findings, *placed, *layers.findings]
     for one in sorted(findings, key=lambda one: bool(one.code)):

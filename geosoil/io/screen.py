@@ -111,7 +111,7 @@ class Screen:
 
 
 def twice(profile: Int64, top: Float64, bottom: Float64, value: Float64) -> Bool:
-    """Layers that occur twice in a profile: all of them where values differ, all but the first where they do not."""
+    """Layers that occur again in a profile: all of them where values differ, else all but the first."""
     order = np.lexsort((value, bottom, top, profile))
     key = np.stack([profile, top, bottom])[:, order]
     same = (key[:, 1:] == key[:, :-1]).all(axis=0)
@@ -161,7 +161,7 @@ def scattered(profile: Int64, x: Float64, y: Float64, *, geographic: bool, metre
         low, high = np.full(count, np.inf), np.full(count, -np.inf)
         np.minimum.at(low, profile, values)
         np.maximum.at(high, profile, values)
-        return high - low
+        return np.asarray(high - low, np.float64)
 
     scale = _METRES_A_DEGREE if geographic else metres
     across, along = spread(x) * scale, spread(y) * scale

@@ -1,4 +1,4 @@
-"""Tables from files: text with its encoding and separator detected, workbooks, Parquet, and what geopandas reads."""
+"""Tables from files: text (encoding and separator detected), workbooks, Parquet, and what geopandas reads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import pyogrio
 from geosoil.errors import InputError, listing
 from geosoil.types import PathLike, as_path
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "read_table", "typed"]
 
 _TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
 _WORKBOOK = (".xlsx", ".xlsm")
 _PARQUET = (".parquet", ".pq", ".geoparquet")
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 _COMMA_NUMBER = r"^([<>≤]?\s*[-+−]?\d+),(\d+)$"
 _POINT_NUMBER = r"^[<>≤]?\s*[-+−]?\d*\.\d+$"
 
@@ -59,8 +60,8 @@ def read_table(source: PathLike | pd.DataFrame, *, layer: str | None = None) -> 
     Raises
     ------
     InputError
-        ``GS-FILE-MISSING``, ``GS-TABLE-READ`` (damaged, or not what its name says), ``GS-TABLE-LAYER`` (which one?),
-        ``GS-COLUMN-TWICE``, ``GS-TABLE-EXTRA`` (a package is missing).
+        ``GS-FILE-MISSING``, ``GS-TABLE-READ`` (damaged, or not what its name says), ``GS-TABLE-RAGGED``,
+        ``GS-TABLE-LAYER`` (which one?), ``GS-COLUMN-TWICE``, ``GS-TABLE-EXTRA`` (a package is missing).
     """
     if isinstance(source, pd.DataFrame):
         table = Table(source.reset_index(drop=True), "the table")
@@ -101,18 +102,40 @@ def _unique_columns(names: Sequence[str], where: str) -> None:
 def _read_text(path: Path, layer: str | None) -> Table:
     text, encoding = _decode(path)
     separator = _separator(text)
-    header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
-    _unique_columns([name.strip() for name in header], path.name)
     try:
-        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, skipinitialspace=True, index_col=False)
-    except (ValueError, pd.errors.ParserError) as error:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
+    except csv.Error as error:
         raise _unreadable(path, error, "a text table") from error
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    if not rows:
+        raise _unreadable(path, ValueError("the file is empty"), "a text table")
+    header = [name.strip() for name in rows[0]]
+    _unique_columns(header, path.name)
+    frame = pd.DataFrame(_even(path, rows, len(header)), columns=header, dtype=object)
+    frame = frame.loc[:, [name != "" for name in header]]
+    frame = frame.mask(frame.isin(_MISSING))
     notes = [f"{path.name}: encoding {encoding}, separator {_SEPARATORS[separator]}"]
     if separator != "," and _has_decimal_comma(frame):
         frame = frame.replace(_COMMA_NUMBER, r"\1.\2", regex=True)
         notes.append(f"{path.name}: decimal comma")
     return Table(frame, path.name, notes)
+
+
+def _even(path: Path, rows: list[list[str]], width: int) -> list[list[str]]:
+    """The rows below the header, each as wide as the header; raises where one holds more."""
+    wide = [place for place, row in enumerate(rows) if _width(row) > width]
+    if wide:
+        raise InputError(
+            f"{path.name}: {len(wide)} rows have more cells than the header has names",
+            code="GS-TABLE-RAGGED",
+            details=[f"rows, counted from 1 below the header: {listing(wide)}"],
+            hint="look for a stray separator, or a decimal comma in a comma-separated file",
+        )
+    return [[cell.strip() for cell in (*row[:width], *[""] * (width - len(row)))] for row in rows[1:]]
+
+
+def _width(row: list[str]) -> int:
+    """Number of cells, empty ones at the end left out."""
+    return max((place + 1 for place, cell in enumerate(row) if cell.strip()), default=0)
 
 
 def _decode(path: Path) -> tuple[str, str]:
@@ -132,14 +155,13 @@ def _decode(path: Path) -> tuple[str, str]:
 
 
 def _separator(text: str) -> str:
-    """The separator that cuts header and first rows in the same number of cells, and in most."""
+    """The separator that cuts the header in most cells, of those that cut no row in more."""
     sample = "\n".join(text.splitlines()[:50])
     best, most = ",", 1
     for separator in _SEPARATORS:
-        widths = [len(row) for row in csv.reader(io.StringIO(sample), delimiter=separator) if row]
-        # Rows may lack trailing cells, but none is wider than the header.
-        if widths and widths[0] > most and max(widths) <= widths[0]:
-            best, most = separator, widths[0]
+        rows = [row for row in csv.reader(io.StringIO(sample), delimiter=separator) if row]
+        if rows and len(rows[0]) > most and max(map(_width, rows)) <= len(rows[0]):
+            best, most = separator, len(rows[0])
     return best
 
 
@@ -147,7 +169,7 @@ def _has_decimal_comma(frame: pd.DataFrame) -> bool:
     """Whether numbers have a decimal comma, and none a point."""
 
     def cells_like(pattern: str) -> bool:
-        return any(bool(frame[name].str.match(pattern).eq(True).any()) for name in frame.columns)
+        return any(frame[name].astype("string").str.match(pattern).any() for name in frame.columns)
 
     return cells_like(_COMMA_NUMBER) and not cells_like(_POINT_NUMBER)
 

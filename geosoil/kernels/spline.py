@@ -1,9 +1,9 @@
 """Equal-area quadratic splines through soil layers (Bishop, McBratney & Laslett 1999; Malone et al. 2009).
 
 The curve of a profile is quadratic in layers and linear in gaps, has a continuous value and slope, and is flat at
-both ends. With layer thickness ``h``, gap ``g`` below a layer and smoothing ``lambda``, the slopes ``b`` at the n - 1
-inner borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. This is the published system
-``Z s = y, b = 6 R^-1 Q s`` with Z eliminated, so a profile costs O(n) and ``lambda = 0`` is no special case.
+both ends. With layer thickness ``h``, gap ``g`` below a layer and smoothing ``lambda``, the slopes ``b`` at the
+n - 1 inner borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. This is the published
+system ``Z s = y, b = 6 R^-1 Q s`` with Z eliminated: a profile costs O(n), and ``lambda = 0`` is no special case.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def spline_depths(
     Raises
     ------
     InputError
-        ``GS-LAYERS-OVERLAP`` where layers of a profile overlap and `overlaps` is ``"error"``.
+        ``GS-SAMPLES-OVERLAP`` where layers of a profile overlap and `overlaps` is ``"error"``.
 
     >>> layers = pd.DataFrame({"profile": "P1", "top_cm": [0, 10], "bottom_cm": [10, 40], "value": [20.0, 20.0]})
     >>> spline_depths(layers, [Depth(0, 5), Depth(15, 30), Depth(60, 100)]).loc["P1"].tolist()
@@ -150,7 +150,7 @@ def spline_profiles(
         shown = [str(one if names is None else names[one]) for one in overlapping]
         raise InputError(
             f"layers overlap in {len(overlapping)} profiles",
-            code="GS-LAYERS-OVERLAP",
+            code="GS-SAMPLES-OVERLAP",
             details=[f"profiles: {listing(shown)}"],
             hint='correct their depths, or leave these profiles out (invalid = "drop")',
         )
@@ -233,4 +233,4 @@ def _take(
 
 def _overlap(row: Int64, top: Float64, bottom: Float64) -> Bool:
     """Whether a layer begins above the end of the one before it, (L - 1,)."""
-    return np.logical_and(row[1:] == row[:-1], top[1:] < bottom[:-1] - OVERLAP_TOLERANCE_CM)
+    return np.asarray((row[1:] == row[:-1]) & (top[1:] < bottom[:-1] - OVERLAP_TOLERANCE_CM), np.bool_)
