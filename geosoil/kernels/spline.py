@@ -2,7 +2,7 @@
 
 The curve of a profile is quadratic in layers and linear in gaps, has a continuous value and slope, and is flat at
 both ends. With layer thickness ``h``, gap ``g`` below a layer and smoothing ``lambda``, the slopes ``b`` at the
-n - 1 inner borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. This is the published
+n - 1 inner borders solve ``(R + 6 n lambda Q Q') b = 6 Q y``, where R and QQ' are tridiagonal. It is the published
 system ``Z s = y, b = 6 R^-1 Q s`` with Z eliminated: a profile costs O(n), and ``lambda = 0`` is no special case.
 """
 

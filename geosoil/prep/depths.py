@@ -149,7 +149,7 @@ def spline_profiles(
     if len(overlapping) and overlaps == "error":
         shown = [str(one if names is None else names[one]) for one in overlapping]
         raise InputError(
-            f"layers overlap in {len(overlapping)} profiles",
+            f"layers overlap in {len(overlapping)} profile{'s' * (len(overlapping) > 1)}",
             code="GS-SAMPLES-OVERLAP",
             details=[f"profiles: {listing(shown)}"],
             hint='correct their depths, or leave these profiles out (invalid = "drop")',
