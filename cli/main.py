@@ -102,9 +102,7 @@ def main(args: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except MemoryError:
-        click.echo(
-            "error: memory ran out [GS-MEMORY]\n  give a lower --max-memory or close other programs", err=True
-        )
+        click.echo("error: memory ran out [GS-MEMORY]\n  give a lower --max-memory or close other programs", err=True)
         sys.exit(6)
 
 

@@ -53,9 +53,8 @@ def command(
       geosoil train study.toml soc.gsm
       geosoil train study.toml --property pb --model rf -o pb.gsm
     """
-    from geosoil.jobs.train import summary, train
-
     from geosoil.config import load_study
+    from geosoil.jobs.train import summary, train
 
     start_logging(verbose, quiet, log_file)
     settings = load_study(

@@ -160,9 +160,7 @@ def compare(
     with replacing(folder / "scores.json") as part:
         part.write_text(json.dumps({"schema": 1, "scores": scores.to_dict("records")}, indent=1), encoding="utf-8")
     progress(0, 1, "plots and report")
-    write_comparison(
-        folder, study.name, {code: one.soil_property for code, one in sets.items()}, predictions, scores
-    )
+    write_comparison(folder, study.name, {code: one.soil_property for code, one in sets.items()}, predictions, scores)
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
 

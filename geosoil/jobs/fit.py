@@ -12,6 +12,9 @@ import pandas as pd
 from geosoil.config import CovariateConfig, ModelConfig, Study
 from geosoil.jobs.dataset import TrainingSet, subset
 from geosoil.jobs.pool import run_tasks
+from geosoil.models.cnn import PatchCNN
+from geosoil.models.forest import Forest
+from geosoil.models.transfer import DepthTransfer
 from geosoil.prep.covariates import Selection, select_covariates
 from geosoil.prep.encode import Encoder
 from geosoil.prep.split import random_folds, spatial_folds
@@ -97,14 +100,10 @@ def folds_of(data: TrainingSet, scheme: str, folds: int, seed: int, block_m: flo
         return random_folds(np.arange(len(data)), folds, seed)
     metres = data.geobox.crs.projected
     profiles = data.profiles if metres else data.profiles.to_crs(data.profiles.estimate_utm_crs())
-    return spatial_folds(
-        np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m
-    )
+    return spatial_folds(np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m)
 
 
-def _held_out(
-    data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int
-) -> tuple[Int64, Float32, Fitted]:
+def _held_out(data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int) -> tuple[Int64, Float32, Fitted]:
     """Predictions for the profiles of one fold by a fit on the others."""
     rows = np.flatnonzero(folds == fold)
     fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed)

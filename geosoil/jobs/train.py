@@ -156,9 +156,7 @@ def _scores(study: Study, frame: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     found = []
     for depth, rows in table.groupby("depth", sort=False):
         values = dict(zip(rows["metric"], rows["mean"], strict=True))
-        found.append(
-            {"depth": str(depth), "split": split, **{name: float(value) for name, value in values.items()}}
-        )
+        found.append({"depth": str(depth), "split": split, **{name: float(value) for name, value in values.items()}})
     return tuple(found)
 
 

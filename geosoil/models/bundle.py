@@ -77,9 +77,7 @@ class Card(_Record):
     soil_property: PropertyCard
     depths: tuple[tuple[int, int], ...]
     crs: str = Field(description="WKT2 of the training scene")
-    extent: tuple[float, float, float, float] = Field(
-        description="of the training profiles: west, south, east, north"
-    )
+    extent: tuple[float, float, float, float] = Field(description="of the training profiles: west, south, east, north")
     cell: tuple[float, float] = Field(description="size of the training scene's cells, in units of its CRS")
     encoder: dict[str, Any]
     predictor: dict[str, Any]
@@ -191,7 +189,7 @@ class Bundle:
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
         features = self.encoder.encode(raw, unseen=unseen)
-        valid = self.encoder.valid(raw, unseen=unseen)[halo : halo + height, halo : halo + width]
+        valid = self.encoder.valid(raw)[halo : halo + height, halo : halo + width]
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
         if not valid.any():
             return maps
@@ -214,8 +212,7 @@ class Bundle:
             elif statistic.startswith("Q") and 0 < _number(statistic[1:]) < 1:
                 level = _number(statistic[1:])
                 found = tuple(
-                    self.transform.quantile_table(conformal_quantile(one, level), **limits)
-                    for one in self.residuals
+                    self.transform.quantile_table(conformal_quantile(one, level), **limits) for one in self.residuals
                 )
             else:
                 raise InputError(
@@ -355,9 +352,7 @@ def _check_header(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read", code="GS-FILE-MISSING", details=[error.strerror or ""]
-        ) from error
+        raise InputError(f"{path} cannot be read", code="GS-FILE-MISSING", details=[error.strerror or ""]) from error
     if head[:1] == b"\x80" or head[:2] == b"PK":
         raise ModelError(
             f"{path.name} is a pickle or a zip of pickles, which can run code; it was not opened",

@@ -1,0 +1,234 @@
+"""Skewed targets: transform before fitting, and back without bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special, stats
+
+from geosoil.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from geosoil.types import Float32, Float64
+
+__all__ = ["KINDS", "BackTransform", "TargetTransform"]
+
+KINDS = ("none", "log", "log1p", "log10", "sqrt", "boxcox", "yeo-johnson")
+
+#: Knots of the table that stands for a smeared back-transformation without a closed form.
+_KNOTS = 4097
+#: Half-width of that table, in spreads of the training values on the transformed scale.
+_REACH = 6.0
+
+
+@dataclass(frozen=True)
+class BackTransform:
+    """From the transformed scale to the property's unit, for whole tiles; elementwise, so that tiles do not matter.
+
+    Attributes
+    ----------
+    knots, values : (k,) float64
+        A monotone table, linear between the knots and constant beyond.
+    lowest, highest : float
+        Results are held within these limits of the property.
+    """
+
+    knots: Float64
+    values: Float64
+
+    def __call__(self, scaled: Float32, out: Float32 | None = None) -> Float32:
+        """Values in the property's unit; NaN stays."""
+        found = np.interp(scaled, self.knots, self.values)
+        if out is None:
+            return found.astype(np.float32)
+        out[...] = found
+        return out
+
+
+@dataclass(frozen=True)
+class TargetTransform:
+    """A transform with the constants that training values gave it.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    offset : float
+        Added before a logarithm or Box-Cox: half the smallest positive training value where there are zeros.
+    power : float
+        Lambda of Box-Cox and Yeo-Johnson.
+    centre, spread : float
+        Mean and SD of the training values on the transformed scale; they bound the back-transformation's table.
+    """
+
+    kind: str
+    offset: float = 0.0
+    power: float = 1.0
+    centre: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def fit(cls, values: ArrayLike, kind: str = "none") -> TargetTransform:
+        """Find the constants.
+
+        Raises
+        ------
+        InputError
+            ``GS-TRANSFORM``: the values do not go with the transform: negative under a logarithm, a root or Box-Cox,
+            or all equal under a fitted power.
+        """
+        y = np.asarray(values, np.float64)
+        if kind not in KINDS:
+            raise InputError(f"transform {kind!r} is not known", code="GS-TRANSFORM", details=[", ".join(KINDS)])
+        if kind in {"log", "log1p", "log10", "sqrt", "boxcox"} and (y < 0).any():
+            raise InputError(
+                f"{int((y < 0).sum())} values are negative, which transform {kind!r} does not take",
+                code="GS-TRANSFORM",
+                hint="take yeo-johnson or none",
+            )
+        if kind in {"boxcox", "yeo-johnson"} and np.ptp(y) == 0:
+            raise InputError(
+                f"all values are {y[0]:g}, which leaves {kind} undefined", code="GS-TRANSFORM", hint="take none"
+            )
+        offset = 0.0
+        if kind in {"log", "log10", "boxcox"} and (y == 0).any():
+            positive = y[y > 0]
+            if not positive.size:
+                raise InputError(f"all values are 0, which {kind} does not take", code="GS-TRANSFORM")
+            offset = 0.5 * float(positive.min())
+        power = 1.0
+        if kind == "boxcox":
+            power = float(stats.boxcox_normmax(y + offset, method="mle"))
+        elif kind == "yeo-johnson":
+            power = float(stats.yeojohnson_normmax(y))
+        bare = cls(kind, offset, power)
+        z = bare.forward(y)
+        return cls(kind, offset, power, float(z.mean()), max(float(z.std()), 1e-9))
+
+    def forward(self, values: ArrayLike) -> Float64:
+        """To the transformed scale."""
+        y = np.asarray(values, np.float64)
+        match self.kind:
+            case "log":
+                return np.log(y + self.offset)
+            case "log10":
+                return np.log10(y + self.offset)
+            case "log1p":
+                return np.log1p(y)
+            case "sqrt":
+                return np.sqrt(y)
+            case "boxcox":
+                return np.asarray(special.boxcox(y + self.offset, self.power), np.float64)
+            case "yeo-johnson":
+                return np.asarray(stats.yeojohnson(y, self.power), np.float64)
+        return y.copy()
+
+    def inverse(self, scaled: ArrayLike) -> Float64:
+        """Back, without correction: the median, not the mean, of a skewed target."""
+        z = np.asarray(scaled, np.float64)
+        match self.kind:
+            case "log":
+                return np.exp(z) - self.offset
+            case "log10":
+                return 10.0**z - self.offset
+            case "log1p":
+                return np.expm1(z)
+            case "sqrt":
+                return np.maximum(z, 0.0) ** 2
+            case "boxcox":
+                return self._inverse_boxcox(z) - self.offset
+            case "yeo-johnson":
+                return self._inverse_yeojohnson(z)
+        return z.copy()
+
+    def _inverse_boxcox(self, z: Float64) -> Float64:
+        # lambda z + 1 must stay positive; beyond it the curve has no value, and its limit is taken.
+        if abs(self.power) > 1e-12:
+            edge = -1 / self.power
+            z = np.maximum(z, edge + 1e-9) if self.power > 0 else np.minimum(z, edge - 1e-9)
+        return np.asarray(special.inv_boxcox(z, self.power), np.float64)
+
+    def _inverse_yeojohnson(self, z: Float64) -> Float64:
+        power = self.power
+        found = np.empty_like(z)
+        up = z >= 0
+        found[up] = special.inv_boxcox(z[up], power) - 1 if power > 0 else np.expm1(z[up])
+        if power < 0:
+            found[up] = special.inv_boxcox(np.minimum(z[up], -1 / power - 1e-9), power) - 1
+        low = 2 - power
+        below = -z[~up]
+        if low < 0:
+            below = np.minimum(below, -1 / low - 1e-9)
+        found[~up] = 1 - special.inv_boxcox(below, low) - 1 if low != 0 else -np.expm1(below)
+        return found
+
+    def mean(self, scaled: ArrayLike, residuals: ArrayLike) -> Float64:
+        """Back to the mean, by smearing (Duan 1983): the mean of ``inverse(scaled + residual)`` over residuals.
+
+        Parameters
+        ----------
+        scaled : array-like
+            Predictions on the transformed scale.
+        residuals : (n,) array-like
+            Observed minus predicted on that scale, from predictions of samples that were not fitted.
+        """
+        z, d = np.asarray(scaled, np.float64), np.asarray(residuals, np.float64)
+        if self.kind == "none" or not d.size:
+            return self.inverse(z)
+        if self.kind in {"log", "log10"}:
+            return (self.inverse(z) + self.offset) * np.mean(np.exp(d) if self.kind == "log" else 10.0**d) - self.offset
+        flat = z.ravel()
+        return np.array([self.inverse(one + d).mean() for one in flat]).reshape(z.shape)
+
+    def back_table(self, residuals: ArrayLike, *, lowest: float = -np.inf, highest: float = np.inf) -> BackTransform:
+        """The bias-corrected mean as a table for tiles, within the property's limits."""
+        d = np.asarray(residuals, np.float64)
+        # A few hundred quantiles carry the distribution; the table stays cheap for tables of any size.
+        if d.size > 512:
+            d = np.quantile(d, (np.arange(512) + 0.5) / 512)
+        return self._table(lambda knots: self.mean(knots, d), lowest, highest)
+
+    def quantile_table(self, residual: float, *, lowest: float = -np.inf, highest: float = np.inf) -> BackTransform:
+        """A quantile: ``inverse(scaled + residual)``, with the residual's quantile; needs no correction."""
+        return self._table(lambda knots: self.inverse(knots + residual), lowest, highest)
+
+    def _table(self, curve: Any, lowest: float, highest: float) -> BackTransform:
+        reach = _REACH * self.spread
+        knots = np.linspace(self.centre - reach, self.centre + reach, _KNOTS)
+        if self.kind == "none":
+            # Linear, so two knots far away are exact.
+            far = 1e6 * max(self.spread, abs(self.centre), 1.0)
+            knots = np.array([-far, far])
+        values = np.asarray(curve(knots), np.float64)
+        if self.kind == "none" and (np.isfinite(lowest) or np.isfinite(highest)):
+            slope, start = 1.0, float(values[0] - knots[0])
+            edges = [edge - start for edge in (lowest, highest) if np.isfinite(edge)]
+            knots = np.unique(np.concatenate([knots, edges])) / slope
+            values = knots + start
+        return BackTransform(knots, np.clip(values, lowest, highest))
+
+    def to_meta(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "kind": self.kind,
+            "offset": self.offset,
+            "power": self.power,
+            "centre": self.centre,
+            "spread": self.spread,
+        }
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> TargetTransform:
+        """Inverse of `to_meta`; raises ModelError ``GS-MODEL-DAMAGED``."""
+        try:
+            made = cls(kind=str(meta["kind"]), **{k: float(meta[k]) for k in ("offset", "power", "centre", "spread")})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the target transform is damaged: {error}", code="GS-MODEL-DAMAGED") from error
+        if made.kind not in KINDS or not all(np.isfinite([made.offset, made.power, made.centre, made.spread])):
+            raise ModelError("the target transform is damaged", code="GS-MODEL-DAMAGED")
+        return made
