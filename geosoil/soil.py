@@ -33,11 +33,12 @@ _FRACTIONS = {
     "ug/kg": 1e-9,
 }
 _SYNONYMS = {
-    "percent": "%", "pct": "%", "wt%": "%", "wt.%": "%", "mass%": "%", "g/100g": "%", "g/100 g": "%", "%mass": "%",
-    "g kg-1": "g/kg", "g.kg-1": "g/kg", "g kg^-1": "g/kg", "gkg-1": "g/kg", "g/kg": "g/kg", "permille": "g/kg",
-    "mg/g": "g/kg", "dg kg-1": "dg/kg",
+    "percent": "%", "pct": "%", "wt%": "%", "wt %": "%", "wt.%": "%", "mass%": "%", "%mass": "%", "%w/w": "%",
+    "% w/w": "%", "g/100g": "%", "g/100 g": "%",
+    "g kg-1": "g/kg", "g.kg-1": "g/kg", "g kg^-1": "g/kg", "gkg-1": "g/kg", "permille": "g/kg",
+    "‰": "g/kg", "mg/g": "g/kg", "dg kg-1": "dg/kg",
     "mg kg-1": "mg/kg", "mg.kg-1": "mg/kg", "ppm": "mg/kg", "ug/g": "mg/kg", "µg/g": "mg/kg", "μg/g": "mg/kg",
-    "g/t": "mg/kg", "ppb": "ug/kg", "µg/kg": "ug/kg", "μg/kg": "ug/kg", "ng/g": "ug/kg",
+    "mgkg-1": "mg/kg", "g/t": "mg/kg", "ppb": "ug/kg", "µg/kg": "ug/kg", "μg/kg": "ug/kg", "ng/g": "ug/kg",
     "-": "1", "": "1", "none": "1", "ph": "1", "[ph]": "1", "1": "1", "unitless": "1",
 }  # fmt: skip
 
@@ -178,7 +179,8 @@ def unit_of(text: str) -> str:
     plain = text.strip()
     if plain in _FRACTIONS:
         return plain
-    key = re.sub(r"\s+", " ", plain.lower().replace("−", "-").replace("⁻¹", "-1"))
+    key = re.sub(r"\s+", " ", plain.lower().replace("−", "-").replace("⁻¹", "-1").replace("·", "."))
+    key = re.sub(r"\s*(/|\bper\b)\s*", "/", key)
     if key in _FRACTIONS:
         return key
     if key in _SYNONYMS:
@@ -211,29 +213,22 @@ def convert_unit(unit: str, to: str) -> float:
     )
 
 
-def parse_depths(items: Iterable[str | Sequence[float] | Depth]) -> tuple[Depth, ...]:
+def parse_depths(items: str | Iterable[str | Sequence[float] | Depth]) -> tuple[Depth, ...]:
     """Depth intervals from ``"0-5"``, ``"0-5cm"``, pairs or Depth; sorted, checked for overlaps.
+
+    Raises
+    ------
+    UsageError
+        ``GS-DEPTH`` for what is not an interval of whole cm, and for intervals that overlap.
 
     >>> parse_depths(["0-5", (5, 15)])
     (Depth(top_cm=0, bottom_cm=5), Depth(top_cm=5, bottom_cm=15))
+    >>> [depth.label for depth in parse_depths("0-30, 30-100")]
+    ['0-30cm', '30-100cm']
     """
-    found: list[Depth] = []
-    for item in items:
-        if isinstance(item, Depth):
-            found.append(item)
-            continue
-        pair: Sequence[float | str]
-        if isinstance(item, str):
-            match = re.fullmatch(r"\s*(\d+)\s*[-\u2013_]\s*(\d+)\s*(?:cm)?\s*", item)
-            if match is None:
-                raise UsageError(f"depth {item!r} is not understood", code="GS-DEPTH", hint="write it as 0-5")
-            pair = match.groups()
-        else:
-            pair = list(item)
-        if len(pair) != 2 or any(float(edge) != int(float(edge)) for edge in pair):
-            raise UsageError(f"depth {item!r} is not a pair of whole cm", code="GS-DEPTH", hint="write it as 0-5")
-        found.append(Depth(int(float(pair[0])), int(float(pair[1]))))
-    found.sort()
+    if isinstance(items, str):
+        items = items.split(",")
+    found = sorted(item if isinstance(item, Depth) else _depth(item) for item in items)
     if not found:
         raise UsageError("no depth interval is given", code="GS-DEPTH", hint="give at least one: 0-5")
     for above, below in pairwise(found):
@@ -244,3 +239,20 @@ def parse_depths(items: Iterable[str | Sequence[float] | Depth]) -> tuple[Depth,
                 hint="give intervals that do not overlap",
             )
     return tuple(found)
+
+
+def _depth(item: str | Sequence[float]) -> Depth:
+    """One interval of whole cm."""
+    if isinstance(item, str):
+        match = re.fullmatch(r"\s*(\d+)\s*[-\u2013_]\s*(\d+)\s*(?:cm)?\s*", item)
+        pair: Sequence[float] = [int(edge) for edge in match.groups()] if match else ()
+    else:
+        pair = item
+    try:
+        top, bottom = (int(edge) for edge in pair)
+        whole = (top, bottom) == tuple(pair)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise UsageError(f"depth {item!r} is not a pair of whole cm", code="GS-DEPTH", hint="write it as 0-5")
+    return Depth(top, bottom)
