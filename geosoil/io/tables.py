@@ -68,7 +68,7 @@ def read_table(source: PathLike | pd.DataFrame, *, layer: str | None = None) -> 
     else:
         path = as_path(source)
         if not path.is_file() and not path.suffix == ".gdb":
-            raise InputError(f"{path} is not a file that can be read", code="GS-FILE-MISSING")
+            raise InputError(f"{path.name} is not a file", code="GS-FILE-MISSING", details=[f"looked for: {path}"])
         table = _reader(path)(path, layer)
     _unique_columns([str(name) for name in table.frame.columns], table.name)
     return table
@@ -178,8 +178,8 @@ def _read_workbook(path: Path, layer: str | None) -> Table:
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheet = _choose(path, [str(name) for name in book.sheet_names], layer, "sheet")
-            header = book.parse(sheet, header=None, nrows=1, dtype=object)
-            frame = book.parse(sheet, dtype=object)
+            header = pd.read_excel(book, sheet_name=sheet, header=None, nrows=1, dtype=object)
+            frame = pd.read_excel(book, sheet_name=sheet, dtype=object)
     except ImportError as error:
         raise InputError(
             f"{path.name}: reading workbooks needs the package openpyxl",
