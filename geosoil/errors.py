@@ -58,9 +58,7 @@ class GeosoilError(Exception):
         return "\n  ".join(lines)
 
 
-def _rebuild(
-    kind: type[GeosoilError], message: str, code: str, details: tuple[str, ...], hint: str
-) -> GeosoilError:
+def _rebuild(kind: type[GeosoilError], message: str, code: str, details: tuple[str, ...], hint: str) -> GeosoilError:
     return kind(message, code=code, details=details, hint=hint)
 
 
@@ -112,3 +110,15 @@ def listing(items: Sequence[object], most: int = 10) -> str:
     shown = ", ".join(str(item) for item in items[:most])
     rest = len(items) - most
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+class Interrupted(GeosoilError, RuntimeError):
+    """A signal ended the work; what was done is kept (exit code 130 or 143)."""
+
+    def __init__(self, message: str, *, code: str, details: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(message, code=code, details=details, hint=hint)
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """128 and the signal's number."""
+        return 143 if self.code == "GS-TERMINATED" else 130

@@ -1,0 +1,198 @@
+"""Finished tiles on disk, and the ledger that says which they are: what a killed run leaves is not lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geosoil.errors import OutputError, listing
+from geosoil.grid.tiles import Tile
+
+if TYPE_CHECKING:
+    from geosoil.types import Float32
+
+__all__ = ["Ledger", "Spool", "write_tile"]
+
+
+def write_tile(folder: Path, tile: Tile, values: Float32) -> int | None:
+    """Put a tile on disk; it is there whole or not at all.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the spool.
+    values : (outputs, h, w) float32
+        A tile without any value is not written.
+
+    Returns
+    -------
+    int or None
+        CRC-32 of the file; None for an empty tile.
+    """
+    if np.isnan(values).all():
+        return None
+    data = np.ascontiguousarray(values, np.float32).tobytes()
+    part = folder / f".{tile.index:07d}-{os.getpid()}-{threading.get_ident()}"
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(_tile_path(folder, tile))
+    finally:
+        part.unlink(missing_ok=True)
+    return zlib.crc32(data)
+
+
+def _tile_path(folder: Path, tile: Tile) -> Path:
+    return folder / f"{tile.index:07d}.f32"
+
+
+@dataclass
+class Ledger:
+    """An append-only list of finished tiles, one JSON line each; the first line holds the run's key.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    done : dict
+        Tile index to checksum; None for an empty tile.
+    header : dict
+        The first line.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    done: dict[int, int | None] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def create(cls, path: Path, header: Mapping[str, Any]) -> Ledger:
+        """A new ledger."""
+        ledger = cls(path, dict(header))
+        with path.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(ledger.header, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return ledger
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger | None:
+        """An earlier run's ledger without a torn last line; None where there is none."""
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        whole = text[: text.rfind(b"\n") + 1]
+        lines = []
+        for line in whole.splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
+        if not lines or not isinstance(lines[0], dict) or "key" not in lines[0]:
+            return None
+        if len(whole) < len(text):
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        ledger = cls(path, lines[0])
+        ledger.done = {int(line["tile"]): line["crc"] for line in lines[1:] if "crc" in line}
+        return ledger
+
+    def add(self, tile: Tile, checksum: int | None) -> None:
+        """Note that a tile is on disk; durable when this returns."""
+        with self._lock:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"tile": tile.index, "crc": checksum}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            self.done[tile.index] = checksum
+
+    def fail(self, tile: Tile, reason: str) -> None:
+        """Note that a tile could not be made; not kept for a later run, which tries again."""
+        with self._lock:
+            self.failed[tile.index] = reason
+
+
+@dataclass(frozen=True)
+class Spool:
+    """The finished tiles of a run, read as whole maps.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the tiles are.
+    tiles : tuple of Tile
+        The plan.
+    outputs : int
+        Maps in each tile.
+    done : mapping
+        Checksums; what is missing or None is all nodata.
+    """
+
+    folder: Path
+    tiles: tuple[Tile, ...]
+    outputs: int
+    done: Mapping[int, int | None]
+
+    def check(self, indexes: Sequence[int]) -> list[int]:
+        """Those of the tiles whose file is missing or does not have its checksum."""
+        wrong = []
+        for index in indexes:
+            checksum = self.done[index]
+            if checksum is None:
+                continue
+            try:
+                same = zlib.crc32(_tile_path(self.folder, self.tiles[index]).read_bytes()) == checksum
+            except OSError:
+                same = False
+            if not same:
+                wrong.append(index)
+        return wrong
+
+    def window(self, output: int, rows: tuple[int, int], columns: tuple[int, int]) -> Float32:
+        """A window of one map, (h, w) float32; NaN where no tile has a value."""
+        found = np.full((rows[1] - rows[0], columns[1] - columns[0]), np.nan, np.float32)
+        first = self.tiles[0]
+        size_y, size_x = first.height, first.width
+        across = sum(1 for tile in self.tiles if tile.row == 0)
+        for row in range(rows[0] // size_y, (rows[1] - 1) // size_y + 1):
+            for column in range(columns[0] // size_x, (columns[1] - 1) // size_x + 1):
+                tile = self.tiles[row * across + column]
+                if self.done.get(tile.index) is None:
+                    continue
+                top, bottom = max(rows[0], tile.row), min(rows[1], tile.row + tile.height)
+                left, right = max(columns[0], tile.column), min(columns[1], tile.column + tile.width)
+                part = self._map(tile, output)[
+                    top - tile.row : bottom - tile.row, left - tile.column : right - tile.column
+                ]
+                found[top - rows[0] : bottom - rows[0], left - columns[0] : right - columns[0]] = part
+        return found
+
+    def _map(self, tile: Tile, output: int) -> Float32:
+        count = tile.height * tile.width
+        try:
+            values = np.fromfile(_tile_path(self.folder, tile), np.float32, count, offset=4 * count * output)
+        except OSError as error:
+            raise self._lost(tile) from error
+        if values.size != count:
+            raise self._lost(tile)
+        return values.reshape(tile.height, tile.width)
+
+    def _lost(self, tile: Tile) -> OutputError:
+        return OutputError(
+            f"finished tile {tile.index} is not whole any more",
+            code="GS-SPOOL",
+            details=[f"folder: {self.folder}", f"tiles: {listing([tile.index])}"],
+            hint="run again with --resume: the tile will be made anew",
+        )

@@ -1,0 +1,204 @@
+"""Maps as Cloud Optimized GeoTIFFs: streamed, verified block by block, and renamed into place."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from geosoil.errors import OutputError
+from geosoil.io.atomic import output_error, replacing
+
+if TYPE_CHECKING:
+    from geosoil.types import Float32
+
+__all__ = ["Statistics", "write_cog"]
+
+#: Edge of the blocks in the file, cells.
+BLOCK = 512
+#: GDAL's own cache while maps are written, bytes.
+CACHE = 64 * 2**20
+#: Defaults of GDAL's COG driver; deflate opens everywhere.
+PROFILE = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "LEVEL": "6", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER"}
+
+#: ``window(rows, columns)`` to the values there, NaN for none.
+Windows = Callable[[tuple[int, int], tuple[int, int]], "Float32"]
+
+
+@dataclass
+class Statistics:
+    """Statistics of the valid cells of a map, gathered window by window (Chan et al. 1983)."""
+
+    cells: int = 0
+    valid: int = 0
+    lowest: float = float("inf")
+    highest: float = float("-inf")
+    mean: float = 0.0
+    squares: float = 0.0
+    checksums: list[int] = field(default_factory=list, repr=False)
+
+    def add(self, values: Float32) -> None:
+        """Count a window in."""
+        self.cells += values.size
+        self.checksums.append(zlib.crc32(np.ascontiguousarray(values).tobytes()))
+        good = values[np.isfinite(values)].astype(np.float64)
+        if not good.size:
+            return
+        mean = float(good.mean())
+        squares = float(((good - mean) ** 2).sum())
+        total = self.valid + good.size
+        gap = mean - self.mean
+        self.squares += squares + gap**2 * self.valid * good.size / total
+        self.mean += gap * good.size / total
+        self.valid = total
+        self.lowest, self.highest = min(self.lowest, float(good.min())), max(self.highest, float(good.max()))
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation, with n."""
+        return float(np.sqrt(self.squares / self.valid)) if self.valid else float("nan")
+
+    def tags(self) -> dict[str, str]:
+        """As GDAL keeps them; empty for a map without a valid cell."""
+        if not self.valid:
+            return {"STATISTICS_VALID_PERCENT": "0"}
+        return {
+            "STATISTICS_MINIMUM": repr(self.lowest),
+            "STATISTICS_MAXIMUM": repr(self.highest),
+            "STATISTICS_MEAN": repr(self.mean),
+            "STATISTICS_STDDEV": repr(self.sd),
+            "STATISTICS_VALID_PERCENT": f"{100 * self.valid / self.cells:.4g}",
+        }
+
+
+def write_cog(
+    path: Path,
+    window: Windows,
+    grid: GeoBox,
+    work: Path,
+    *,
+    tags: Mapping[str, str],
+    description: str,
+    unit: str,
+    nodata: float = float("nan"),
+    resampling: str = "average",
+    options: Mapping[str, str] | None = None,
+) -> Statistics:
+    """Write one map.
+
+    A plain tiled GeoTIFF is streamed first: GDAL's COG driver, fed directly, would hold the whole map in memory. The
+    finished file is opened again and every block compared, since a full disk may show at no earlier moment.
+
+    Parameters
+    ----------
+    path : Path
+        Final name; takes its place only when the file is whole.
+    window : callable
+        Gives the values of a window; called once for each block, row by row.
+    grid : GeoBox
+        Grid of the map.
+    work : Path
+        Folder for the intermediate file, on the same file system.
+    tags : mapping
+        Dataset tags.
+    nodata : float
+        Value of cells without one.
+    resampling : {"average", "nearest"}
+        Of the overviews; nearest for classes.
+    options : mapping
+        Creation options of GDAL's COG driver, over the defaults.
+
+    Raises
+    ------
+    OutputError
+    """
+    plain = work / f"{path.stem}.plain.tif"
+    statistics = Statistics()
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
+            _stream(plain, window, grid, statistics, tags, description, unit, nodata)
+            with replacing(path) as part:
+                creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
+                rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
+                _verify(part, path, grid, statistics, nodata)
+    except RasterioError as error:
+        raise OutputError(
+            f"{path} cannot be written",
+            code="GS-NO-SPACE" if "space" in str(error).lower() else "GS-NOT-WRITABLE",
+            details=[str(error.__cause__ or error)[:300]],
+            hint="check the space on the disk and the creation options, then go on with --resume",
+        ) from error
+    except OSError as error:
+        raise error if isinstance(error, OutputError) else output_error(path, error) from error
+    finally:
+        plain.unlink(missing_ok=True)
+    return statistics
+
+
+def _windows(grid: GeoBox) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    height, width = int(grid.shape[0]), int(grid.shape[1])
+    for row in range(0, height, BLOCK):
+        for column in range(0, width, BLOCK):
+            yield (row, min(row + BLOCK, height)), (column, min(column + BLOCK, width))
+
+
+def _stream(
+    plain: Path,
+    window: Windows,
+    grid: GeoBox,
+    statistics: Statistics,
+    tags: Mapping[str, str],
+    description: str,
+    unit: str,
+    nodata: float,
+) -> None:
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": int(grid.shape[0]),
+        "width": int(grid.shape[1]),
+        "count": 1,
+        "dtype": "float32",
+        "nodata": nodata,
+        "crs": grid.crs.to_wkt() if grid.crs else None,
+        "transform": grid.affine,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "bigtiff": "IF_SAFER",
+    }
+    with rasterio.open(plain, "w", **profile) as file:
+        file.set_band_description(1, description)
+        file.units = (unit,)
+        for rows, columns in _windows(grid):
+            values = window(rows, columns)
+            statistics.add(values)
+            if not np.isnan(nodata):
+                values = np.where(np.isnan(values), np.float32(nodata), values)
+            file.write(values, 1, window=Window.from_slices(rows, columns))
+        file.update_tags(**tags)
+        file.update_tags(1, **statistics.tags())
+
+
+def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata: float) -> None:
+    """Read every block back."""
+    with rasterio.open(part) as file:
+        for checksum, (rows, columns) in zip(statistics.checksums, _windows(grid), strict=True):
+            values = file.read(1, window=Window.from_slices(rows, columns))
+            if not np.isnan(nodata):
+                values[values == np.float32(nodata)] = np.nan
+            if zlib.crc32(np.ascontiguousarray(values).tobytes()) != checksum:
+                raise OutputError(
+                    f"{path} did not reach the disk whole",
+                    code="GS-NOT-VERIFIED",
+                    details=[f"rows {rows[0]}-{rows[1]}, columns {columns[0]}-{columns[1]} differ when read back"],
+                    hint="check the disk and its space, then go on with --resume",
+                )
