@@ -194,9 +194,7 @@ def find_position(
         ``GS-COLUMN-AMBIGUOUS`` where several pairs could be meant.
     """
     if x is None and y is None:
-        kinds = [
-            (h, _plain(h, "x"), h.unit, h.stem.removeprefix(_plain(h, "x"))) for h in headers if not h.interval
-        ]
+        kinds = [(h, _plain(h, "x"), h.unit, h.stem.removeprefix(_plain(h, "x"))) for h in headers if not h.interval]
         pairs = [
             (east, north)
             for east, first, *rest in kinds
@@ -219,6 +217,11 @@ def datum(header: Header) -> str | None:
 def is_geographic(header: Header) -> bool:
     """Whether a header says longitude or latitude."""
     return _plain(header, "x") in _DEGREES
+
+
+def is_sample_id(header: Header) -> bool:
+    """Whether a header says that it numbers samples, which may be the layers of a profile."""
+    return header.stem in SYNONYMS["id"][-1].split()
 
 
 def named(headers: Sequence[Header], name: str, where: str) -> Header:

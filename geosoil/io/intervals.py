@@ -92,10 +92,7 @@ def find_depths(table: Table, headers: list[Header], *, top: str | None, bottom:
         return DepthColumns(upper, lower)
     text = find_role(headers, "interval", None, table.name)
     # A column "depth" may as well hold the depth to rock: only intervals count.
-    if (
-        text is not None
-        and table.frame[text.text].astype("string").str.fullmatch(_INTERVAL.pattern, case=False).any()
-    ):
+    if text is not None and table.frame[text.text].astype("string").str.fullmatch(_INTERVAL.pattern, case=False).any():
         return DepthColumns(text=text)
     return DepthColumns()
 
@@ -123,7 +120,8 @@ def intervals(
         )
     if values.wide:
         edges = np.array([h.interval for h in values.headers], np.float64)
-        return Intervals(np.tile(edges[:, 0], rows), np.tile(edges[:, 1], rows))
+        notes = [f"{table.name}: depths from the headers, not from {name!r}" for name in found.columns.values()]
+        return Intervals(np.tile(edges[:, 0], rows), np.tile(edges[:, 1], rows), notes=notes)
     if found.text is not None:
         return _from_text(table, found.text, depth_unit)
     if found.top is not None and found.bottom is not None:

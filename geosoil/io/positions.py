@@ -14,7 +14,7 @@ import shapely
 from geosoil.errors import InputError, UsageError
 
 from .cells import ids, numbers
-from .columns import Header, datum, find_position, find_role, is_geographic, parse_header
+from .columns import Header, datum, find_position, find_role, is_geographic, is_sample_id, parse_header
 from .screen import Finding, Screen, scattered
 from .tables import Table
 
@@ -101,12 +101,18 @@ def locate(table: Table, *, crs: str | None, id: str | None, x: str | None, y: s
         findings.append(Finding(off, "a position that is not longitude and latitude", "GS-SAMPLES-POSITION"))
     findings.append(Finding(np.isinf(px) | np.isinf(py), "an infinite position", "GS-SAMPLES-POSITION"))
     header = find_role(headers, "id", id, table.name)
-    if header is not None:
-        columns["id"] = header.text
-        profile, notes = ids(table.frame[header.text]), []
+    place = pd.Series(pd.factorize(pd.MultiIndex.from_arrays([px, py]))[0] + 1).astype(str)
+    notes = []
+    if header is None:
+        profile = place
+        notes.append(f"{table.name}: no column with ids; every position is a profile")
+    elif id is None and is_sample_id(header) and table.frame[header.text].is_unique and not place.is_unique:
+        # An id for each layer would part the layers of a profile, and let them leak from fold to fold.
+        profile = place
+        notes.append(f"{table.name}: {header.text} is an id for each layer; every position is a profile")
     else:
-        profile = pd.Series(pd.factorize(pd.MultiIndex.from_arrays([px, py]))[0] + 1).astype(str)
-        notes = [f"{table.name}: no column with ids; every position is a profile"]
+        columns["id"] = header.text
+        profile = ids(table.frame[header.text])
     findings.insert(0, Finding((profile == "").to_numpy(bool), "no profile id"))
     return Positions(profile, px, py, known, columns, findings, notes=notes)
 
@@ -171,9 +177,7 @@ def _crs_of(table: Table, own: Any, stated: str | None, east: Header | None = No
     try:
         wanted = pyproj.CRS.from_user_input(stated)
     except pyproj.exceptions.CRSError as error:
-        raise UsageError(
-            f"CRS {stated!r} is not known", code="GS-CRS-UNKNOWN", hint="write it as EPSG:4326"
-        ) from error
+        raise UsageError(f"CRS {stated!r} is not known", code="GS-CRS-UNKNOWN", hint="write it as EPSG:4326") from error
     if own is not None and not wanted.equals(pyproj.CRS.from_user_input(own), ignore_axis_order=True):
         raise InputError(
             f"{table.name} has a CRS of its own, and it is not {stated}",
@@ -250,9 +254,7 @@ def from_sites(
     )
 
 
-def _screen_sites(
-    sites: Table, place: Positions, invalid: Literal["error", "drop"]
-) -> tuple[Int64, dict[str, Any]]:
+def _screen_sites(sites: Table, place: Positions, invalid: Literal["error", "drop"]) -> tuple[Int64, dict[str, Any]]:
     """Rows of the sites that can be joined, each id once."""
     screen = Screen(np.arange(1, len(sites.frame) + 1), sites.name, invalid)
     for finding in place.findings:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from geosoil.errors import InputError, listing
+from geosoil.errors import InputError, UsageError, listing
 from geosoil.soil import Property, property_of
 from geosoil.types import PathLike
 
 from .amounts import Amounts, BelowDetection, amounts, refuse_below
-from .columns import find_values
+from .columns import LENGTHS, find_values
 from .intervals import Intervals, find_depths, intervals
 from .positions import Positions, from_sites, headers_of, locate
 from .screen import Finding, Screen, overlapping, twice
 from .tables import Table, read_table, typed
 
 if TYPE_CHECKING:
-    from geosoil.types import Bool, Int64
+    from geosoil.types import Bool, Float64, Int64
 
 __all__ = ["open_samples"]
 
@@ -92,7 +94,11 @@ def open_samples(
     Raises
     ------
     InputError
-        What was expected and what was found, with the rows, and what to do.
+        ``GS-SAMPLES-...`` for rows, which are named; ``GS-UNIT-...``, ``GS-SOM-FACTOR``, ``GS-BELOW-DETECTION``,
+        ``GS-DEPTH-...``, ``GS-CRS-...``, ``GS-COLUMN-...`` and ``GS-TABLE-...`` for what the table does not tell,
+        or tells twice.
+    UsageError
+        ``GS-OPTION`` for an option with an unknown value.
 
     >>> table = pd.DataFrame({"id": ["A", "A"], "lon": 21.5, "lat": 41.5, "top": [0, 20], "bottom": [20, 40],
     ...                       "soc_pct": [2.0, 0.5]})
@@ -102,14 +108,10 @@ def open_samples(
     >>> samples.attrs["report"]["unit"]
     {'by': 'header', 'inside': 'g/kg', 'factors': {'%': 10.0}}
     """
+    _check_options(below_detection=below_detection, invalid=invalid, depth_unit=depth_unit)
     soil_property = property if isinstance(property, Property) else property_of(property)
     table = read_table(source, layer=layer)
-    if sites is None:
-        place = locate(table, crs=crs, id=id, x=x, y=y)
-    else:
-        site_table = read_table(sites)
-        place = from_sites(table, site_table, crs=crs, id=id, x=x, y=y, invalid=invalid)
-        place.notes.extend(site_table.notes)
+    place = _place(table, sites, crs=crs, id=id, x=x, y=y, invalid=invalid)
     free = [h for h in headers_of(table) if h.text not in place.columns.values()]
     depths = find_depths(table, free, top=top, bottom=bottom)
     free = [h for h in free if h.text not in depths.columns.values()]
@@ -125,31 +127,72 @@ def open_samples(
         below_detection=below_detection,
     )
     row = np.repeat(np.arange(len(table.frame)), len(values.headers))
+    seen = _Observations(table, row, place, layers, measured)
     screen = Screen(row + 1, table.name, invalid)
-    _screen(screen, row, place, layers, measured, soil_property)
+    _screen(screen, seen, soil_property)
     if below_detection == "error":
         refuse_below(table, screen.row[screen.used & measured.below])
     screen.settle()
-    report = {
-        "source": table.name,
-        "rows": len(row),
-        "used": int(screen.used.sum()),
-        "profiles": int(place.profile.iloc[row[screen.used]].nunique()),
-        "columns": {**place.columns, **layers.columns, **measured.columns},
-        "unit": measured.unit,
-        "below_detection": {"count": int((screen.used & measured.below).sum()), "as": below_detection},
-        "dropped": screen.counts(),
-        "examples": screen.examples(),
-        "sites": place.sites,
-        "notes": [*table.notes, *place.notes, *layers.notes, *measured.notes],
-    }
-    return _result(table, row, place, layers, measured, soil_property, screen.used, report)
+    report = _report(screen, seen, below_detection)
+    _refuse_empty(report)
+    _tell(measured.value[screen.used], soil_property, report)
+    # A wide table has one value column an interval; the report joins their names.
+    taken = {*report["columns"].values(), *(h.text for h in values.headers)}
+    samples = _result(seen, screen.used, soil_property, taken)
+    samples.attrs = {"report": report}
+    return samples
 
 
-def _screen(
-    screen: Screen, row: Int64, place: Positions, layers: Intervals, measured: Amounts, soil_property: Property
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Observations:
+    """Where, how deep and how much: what a table says of each layer, whose row in it is ``row``."""
+
+    table: Table
+    row: Int64
+    place: Positions
+    layers: Intervals
+    measured: Amounts
+
+
+_OPTIONS = {
+    "below_detection": get_args(BelowDetection),
+    "invalid": ("error", "drop"),
+    "depth_unit": tuple(LENGTHS),
+}
+
+
+def _check_options(**given: str) -> None:
+    for name, value in given.items():
+        if value not in _OPTIONS[name]:
+            raise UsageError(
+                f"{name} = {value!r} is not known",
+                code="GS-OPTION",
+                details=[f"known: {listing(_OPTIONS[name])}"],
+            )
+
+
+def _place(
+    table: Table,
+    sites: PathLike | pd.DataFrame | None,
+    *,
+    crs: str | None,
+    id: str | None,
+    x: str | None,
+    y: str | None,
+    invalid: Literal["error", "drop"],
+) -> Positions:
+    """Positions from the table itself, or from the table of sites."""
+    if sites is None:
+        return locate(table, crs=crs, id=id, x=x, y=y)
+    site_table = read_table(sites)
+    place = from_sites(table, site_table, crs=crs, id=id, x=x, y=y, invalid=invalid)
+    place.notes.extend(site_table.notes)
+    return place
+
+
+def _screen(screen: Screen, seen: _Observations, soil_property: Property) -> None:
     """Take out what holds nothing, then what cannot be right, then what contradicts other rows."""
+    row, place, layers, measured = seen.row, seen.place, seen.layers, seen.measured
     placed = [Finding(one.rows[row], one.reason, one.code) for one in place.findings]
     findings = [*measured.findings, *placed, *layers.findings]
     for one in sorted(findings, key=lambda one: bool(one.code)):
@@ -160,9 +203,7 @@ def _screen(
     for one in (
         Finding(np.isinf(value), "an infinite value", "GS-SAMPLES-INFINITE"),
         Finding(value < soil_property.lowest, low, "GS-SAMPLES-RANGE"),
-        Finding(
-            value > soil_property.highest, f"a value above {soil_property.highest:g}{unit}", "GS-SAMPLES-RANGE"
-        ),
+        Finding(value > soil_property.highest, f"a value above {soil_property.highest:g}{unit}", "GS-SAMPLES-RANGE"),
         Finding(np.isinf(top) | np.isinf(bottom), "an infinite depth", "GS-SAMPLES-DEPTH"),
         Finding((top < 0) | (bottom < 0), "a negative depth (litter?)", "GS-SAMPLES-DEPTH"),
         Finding(bottom < top, "a bottom above its top", "GS-SAMPLES-INVERTED"),
@@ -182,59 +223,66 @@ def _screen(
         screen.take(Finding(screen.among(find), reason, code))
 
 
-def _result(
-    table: Table,
-    row: Int64,
-    place: Positions,
-    layers: Intervals,
-    measured: Amounts,
-    soil_property: Property,
-    used: Bool,
-    report: dict[str, Any],
-) -> gpd.GeoDataFrame:
-    """The rows that are left, as samples."""
-    if not used.any():
+def _report(screen: Screen, seen: _Observations, below_detection: BelowDetection) -> dict[str, Any]:
+    """What was found, converted and left out; plain enough for JSON."""
+    place, layers, measured = seen.place, seen.layers, seen.measured
+    return {
+        "source": seen.table.name,
+        "rows": len(seen.row),
+        "used": int(screen.used.sum()),
+        "profiles": int(place.profile.iloc[seen.row[screen.used]].nunique()),
+        "columns": {**place.columns, **layers.columns, **measured.columns},
+        "unit": measured.unit,
+        "below_detection": {"count": int((screen.used & measured.below).sum()), "as": below_detection},
+        "dropped": screen.counts(),
+        "examples": screen.examples(),
+        "sites": place.sites,
+        "notes": [*seen.table.notes, *place.notes, *layers.notes, *measured.notes],
+    }
+
+
+def _refuse_empty(report: dict[str, Any]) -> None:
+    if report["used"] == 0:
+        taken = ", ".join(f"{role}={name!r}" for role, name in report["columns"].items())
         raise InputError(
-            f"{table.name}: none of {len(row)} rows can be used",
+            f"{report['source']}: none of {report['rows']} rows can be used",
             code="GS-SAMPLES-EMPTY",
             details=[f"{count} with {reason}" for reason, count in report["dropped"].items()],
-            hint="check the columns that were taken: "
-            + ", ".join(f"{k}={v!r}" for k, v in report["columns"].items()),
+            hint=f"check the columns that were taken: {taken}",
         )
-    at = row[used]
-    value = measured.value[used]
-    _unusual(table, value, soil_property, report)
-    known = {
-        "profile": place.profile.iloc[at].to_numpy(object),
-        "property": soil_property.code,
-        "top_cm": layers.top_cm[used],
-        "bottom_cm": layers.bottom_cm[used],
-        "value": value,
-    }
-    taken = {name for text in report["columns"].values() for name in (text, *text.split(", "))}
-    frame = pd.DataFrame(known, index=pd.RangeIndex(len(at)))
-    for source in (table.frame, place.extra):
-        geometry = source.geometry.name if isinstance(source, gpd.GeoDataFrame) else None
-        for name in source.columns:
-            if str(name) not in taken and name != geometry:
-                kept = str(name) if str(name) not in (*_RESULT, *frame.columns) else f"{name}_given"
-                frame[kept] = typed(source[name].iloc[at].reset_index(drop=True))
-    points = gpd.points_from_xy(place.x[at], place.y[at])
-    samples = gpd.GeoDataFrame(frame, geometry=points, crs=place.crs)
-    samples.attrs = {"report": report}
-    return samples
 
 
-def _unusual(table: Table, value: Any, soil_property: Property, report: dict[str, Any]) -> None:
-    """Note values outside the usual range of the property."""
+def _tell(value: Float64, soil_property: Property, report: dict[str, Any]) -> None:
+    """Note and log values outside the usual range, and the rows left out."""
     low, high = soil_property.usual
     count = int(((value < low) | (value > high)).sum())
     if count:
         unit = "" if soil_property.unit == "1" else f" {soil_property.unit}"
-        note = f"{count} values outside the usual {low:g} to {high:g}{unit}"
-        report["notes"].append(note)
-        log.warning("%s: %s", table.name, note)
+        report["notes"].append(f"{count} values outside the usual {low:g} to {high:g}{unit}")
+        log.warning("%s: %s", report["source"], report["notes"][-1])
     if report["dropped"]:
-        total = sum(report["dropped"].values())
         reasons = listing([f"{n} with {reason}" for reason, n in report["dropped"].items()])
-        log.info("%s: %d of %d rows are not used: %s", table.name, total, report["rows"], reasons)
+        log.info("%s: %d of %d rows are used; left out: %s", report["source"], report["used"], report["rows"], reasons)
+
+
+def _result(seen: _Observations, used: Bool, soil_property: Property, taken: Collection[str]) -> gpd.GeoDataFrame:
+    """The rows that are used, as samples."""
+    at = seen.row[used]
+    known = {
+        "profile": seen.place.profile.iloc[at].to_numpy(object),
+        "property": soil_property.code,
+        "top_cm": seen.layers.top_cm[used],
+        "bottom_cm": seen.layers.bottom_cm[used],
+        "value": seen.measured.value[used],
+    }
+    frame = pd.DataFrame({**known, **_beside(seen.table.frame, at, taken), **_beside(seen.place.extra, at, taken)})
+    points = gpd.points_from_xy(seen.place.x[at], seen.place.y[at])
+    return gpd.GeoDataFrame(frame, geometry=points, crs=seen.place.crs)
+
+
+def _beside(frame: pd.DataFrame, at: Int64, taken: Collection[str]) -> dict[str, pd.Series]:
+    """The columns without a role, for the rows at these places; one named like a result gets ``_given`` added."""
+    geometry = frame.active_geometry_name if isinstance(frame, gpd.GeoDataFrame) else None
+    names = [name for name in frame.columns if str(name) not in taken and name != geometry]
+    kept = {name: f"{name}_given" if str(name) in _RESULT else str(name) for name in names}
+    return {kept[name]: typed(frame[name].iloc[at].reset_index(drop=True)) for name in names}

@@ -64,7 +64,9 @@ def read_table(source: PathLike | pd.DataFrame, *, layer: str | None = None) -> 
         ``GS-TABLE-LAYER`` (which one?), ``GS-COLUMN-TWICE``, ``GS-TABLE-EXTRA`` (a package is missing).
     """
     if isinstance(source, pd.DataFrame):
-        table = Table(source.reset_index(drop=True), "the table")
+        # An index with a name is a column that the user set aside, often the id.
+        unnamed = all(name is None for name in source.index.names)
+        table = Table(source.reset_index(drop=unnamed), "the table")
     else:
         path = as_path(source)
         if not path.is_file() and not path.suffix == ".gdb":

@@ -179,6 +179,25 @@ def test_samples_that_were_read_can_be_read_again() -> None:
     assert again["zone"].tolist() == once["zone"].tolist()
 
 
+def test_columns_named_like_results_are_kept_beside() -> None:
+    samples = open_samples(table(value=[1, 2, 3, 4], geometry=["g"] * 4), crs=CRS)
+    assert layers(samples) == EXPECTED
+    assert samples["value_given"].tolist() == [1, 2, 3, 4]
+    assert samples["geometry_given"].tolist() == ["g"] * 4
+
+
+def test_an_index_with_a_name_is_a_column() -> None:
+    assert layers(open_samples(table().set_index("id"), crs=CRS)) == EXPECTED
+
+
+@pytest.mark.parametrize("option", ["below_detection", "invalid", "depth_unit"])
+def test_unknown_option_is_named_with_the_known_ones(option: str) -> None:
+    error = caught(table(), **{option: "maybe"})
+    assert isinstance(error, UsageError)
+    assert error.code == "GS-OPTION"
+    assert option in error.message
+
+
 # --- columns ---
 
 
@@ -431,6 +450,15 @@ def test_without_coordinates_the_error_says_what_to_name() -> None:
 def test_without_ids_every_position_is_a_profile() -> None:
     samples = open_samples(table(id=None), crs=CRS)
     assert samples["profile"].tolist() == ["1", "1", "2", "2"]
+
+
+def test_ids_of_layers_do_not_part_a_profile() -> None:
+    samples = open_samples(table(id=None, sample_id=["s1", "s2", "s3", "s4"]), crs=CRS)
+    assert samples["profile"].tolist() == ["1", "1", "2", "2"]
+    assert samples["sample_id"].tolist() == ["s1", "s2", "s3", "s4"]
+    assert any("sample_id" in note for note in report(samples)["notes"])
+    asked = open_samples(table(id=None, sample_id=["s1", "s2", "s3", "s4"]), crs=CRS, id="sample_id")
+    assert asked["profile"].tolist() == ["s1", "s2", "s3", "s4"]
 
 
 def test_sites_are_joined_by_id() -> None:
