@@ -13,6 +13,7 @@ from itertools import pairwise
 from .errors import InputError, UsageError, listing
 
 __all__ = [
+    "OVERLAP_TOLERANCE_CM",
     "STANDARD_DEPTHS",
     "Depth",
     "Property",
@@ -123,6 +124,10 @@ class Depth:
 STANDARD_DEPTHS: tuple[Depth, ...] = tuple(
     Depth(top, bottom) for top, bottom in ((0, 5), (5, 15), (15, 30), (30, 60), (60, 100), (100, 200))
 )
+
+
+#: Layers of a profile may reach into each other by this much before they overlap: noise of stored depths.
+OVERLAP_TOLERANCE_CM = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -192,35 +192,36 @@ def _place(
 
 def _screen(screen: Screen, seen: _Observations, soil_property: Property) -> None:
     """Take out what holds nothing, then what cannot be right, then what contradicts other rows."""
-    row, place, layers, measured = seen.row, seen.place, seen.layers, seen.measured
-    placed = [Finding(one.rows[row], one.reason, one.code) for one in place.findings]
-    findings = [*measured.findings, *placed, *layers.findings]
-    for one in sorted(findings, key=lambda one: bool(one.code)):
+    placed = [Finding(one.rows[seen.row], one.reason, one.code) for one in seen.place.findings]
+    findings = [*seen.measured.findings, *placed, *seen.layers.findings]
+    for one in (*sorted(findings, key=lambda one: bool(one.code)), *_impossible(seen, soil_property)):
         screen.take(one)
-    value, top, bottom = measured.value, layers.top_cm, layers.bottom_cm
+    value, top, bottom = seen.measured.value, seen.layers.top_cm, seen.layers.bottom_cm
+    profile = pd.factorize(seen.place.profile)[0].astype(np.int64)[seen.row]
+
+    def take(find: Callable[[Int64], Bool], reason: str, code: str) -> None:
+        screen.take(Finding(screen.among(find), reason, code))
+
+    take(lambda at: seen.place.far_apart(seen.row[at]), "a profile at several places", "GS-SAMPLES-POSITION")
+    take(lambda at: twice(profile[at], top[at], bottom[at], value[at]), "a layer that occurs twice", "GS-SAMPLES-TWICE")
+    take(lambda at: overlapping(profile[at], top[at], bottom[at]), "layers that overlap", "GS-SAMPLES-OVERLAP")
+
+
+def _impossible(seen: _Observations, soil_property: Property) -> list[Finding]:
+    """Values and depths that no layer can have."""
+    value, top, bottom = seen.measured.value, seen.layers.top_cm, seen.layers.bottom_cm
+    lowest, highest = soil_property.lowest, soil_property.highest
     unit = "" if soil_property.unit == "1" else f" {soil_property.unit}"
-    low = "a negative value" if soil_property.lowest == 0 else f"a value below {soil_property.lowest:g}{unit}"
-    for one in (
+    low = "a negative value" if lowest == 0 else f"a value below {lowest:g}{unit}"
+    return [
         Finding(np.isinf(value), "an infinite value", "GS-SAMPLES-INFINITE"),
-        Finding(value < soil_property.lowest, low, "GS-SAMPLES-RANGE"),
-        Finding(value > soil_property.highest, f"a value above {soil_property.highest:g}{unit}", "GS-SAMPLES-RANGE"),
+        Finding(value < lowest, low, "GS-SAMPLES-RANGE"),
+        Finding(value > highest, f"a value above {highest:g}{unit}", "GS-SAMPLES-RANGE"),
         Finding(np.isinf(top) | np.isinf(bottom), "an infinite depth", "GS-SAMPLES-DEPTH"),
         Finding((top < 0) | (bottom < 0), "a negative depth (litter?)", "GS-SAMPLES-DEPTH"),
         Finding(bottom < top, "a bottom above its top", "GS-SAMPLES-INVERTED"),
         Finding(bottom == top, "a layer without thickness", "GS-SAMPLES-INVERTED"),
-    ):
-        screen.take(one)
-    profile = pd.factorize(place.profile)[0].astype(np.int64)[row]
-    for find, reason, code in (
-        (lambda at: place.far_apart(row[at]), "a profile at several places", "GS-SAMPLES-POSITION"),
-        (
-            lambda at: twice(profile[at], top[at], bottom[at], value[at]),
-            "a layer that occurs twice",
-            "GS-SAMPLES-TWICE",
-        ),
-        (lambda at: overlapping(profile[at], top[at], bottom[at]), "layers that overlap", "GS-SAMPLES-OVERLAP"),
-    ):
-        screen.take(Finding(screen.among(find), reason, code))
+    ]
 
 
 def _report(screen: Screen, seen: _Observations, below_detection: BelowDetection) -> dict[str, Any]:

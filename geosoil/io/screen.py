@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from geosoil.errors import InputError, listing
+from geosoil.soil import OVERLAP_TOLERANCE_CM
 
 if TYPE_CHECKING:
     from geosoil.types import Bool, Float64, Int64
 
 __all__ = ["Finding", "Screen", "overlapping", "scattered", "twice"]
 
-#: How far layers may reach into each other before they overlap: noise of stored depths.
-OVERLAP_TOLERANCE_CM = 1e-3
 #: How far apart the positions of one profile may be.
 POSITION_TOLERANCE_M = 1.0
 _METRES_A_DEGREE = 111_320.0

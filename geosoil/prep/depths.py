@@ -10,7 +10,7 @@ import pandas as pd
 
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.kernels.spline import EXACT, FROM_FIRST_CM, FROM_TOP, interval_means
-from geosoil.soil import Depth
+from geosoil.soil import OVERLAP_TOLERANCE_CM, Depth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -22,8 +22,6 @@ __all__ = ["Sampling", "layer_targets", "spline_depths", "spline_profiles"]
 Sampling: TypeAlias = Literal["exact", "mpspline2", "ithir"]
 _SAMPLINGS = {"exact": EXACT, "mpspline2": FROM_TOP, "ithir": FROM_FIRST_CM}
 
-#: Layers may reach into each other by this much before they count as overlapping: noise of stored depths.
-OVERLAP_TOLERANCE_CM = 1e-3
 #: Thickness given to a last layer whose lower end is not known, as in the R package mpspline2.
 OPEN_LAYER_CM = 10.0
 

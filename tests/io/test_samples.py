@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -680,3 +681,31 @@ def test_edgeroi_profiles() -> None:
     top, *_, deep = means.mean()
     # Carbon falls with depth in these cracking clays.
     assert top > 2 * deep
+
+
+if "GEOSOIL_DATA" in os.environ:
+    DATA = Path(os.environ["GEOSOIL_DATA"])
+    WGS84 = {"crs": "EPSG:4326", "invalid": "drop"}
+
+    # Numbers of values as the descriptions of the data sets state them.
+    @pytest.mark.parametrize(
+        ("name", "sites", "values", "options"),
+        [
+            ("edgeroi/horizons.csv", "edgeroi/sites.csv", 2089, {"crs": "EPSG:4283"}),
+            ("macedonia-soc/horizons.csv", "macedonia-soc/sites.csv", 6681, WGS84),
+            ("isric-isis/horizons.csv", "isric-isis/sites.csv", 3880, WGS84),
+            ("africa-soil-profiles/horizons.parquet", "africa-soil-profiles/sites.parquet", 63_686, WGS84),
+            ("kssl-kansas/horizons.csv", None, 2668, WGS84),
+            ("meuse/points.csv", None, 164, {"property": "pb", "depth": "0-20", "crs": "EPSG:28992"}),
+            (
+                "usgs-topsoil-geochemistry/topsoil_0_5cm.parquet", None, 4841,
+                {**WGS84, "property": "as", "depth": "0-5", "unit": "mg/kg", "below_detection": "half"},
+            ),
+        ],
+    )  # fmt: skip
+    def test_real_tables(name: str, sites: str | None, values: int, options: dict[str, Any]) -> None:
+        samples = open_samples(DATA / name, sites=None if sites is None else DATA / sites, **options)
+        found = report(samples)
+        assert found["rows"] - found["dropped"].get("no value", 0) == values
+        assert found["used"] > 0.9 * values
+        spline_depths(samples, STANDARD_DEPTHS)
