@@ -48,9 +48,7 @@ class Bands:
         for field in ("classes", "wavelength_nm", "fwhm_nm", "good"):
             values = getattr(self, field)
             if values and len(values) != len(self.names):
-                raise InputError(
-                    f"{len(values)} values of {field} for {len(self.names)} bands", code="GS-BANDS-LENGTH"
-                )
+                raise InputError(f"{len(values)} values of {field} for {len(self.names)} bands", code="GS-BANDS-LENGTH")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -8,6 +8,7 @@ from typing import ClassVar
 __all__ = [
     "GeosoilError",
     "InputError",
+    "InterruptedRunError",
     "ModelError",
     "OutputError",
     "PartialError",
@@ -112,7 +113,7 @@ def listing(items: Sequence[object], most: int = 10) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-class Interrupted(GeosoilError, RuntimeError):
+class InterruptedRunError(GeosoilError, RuntimeError):
     """A signal ended the work; what was done is kept (exit code 130 or 143)."""
 
     def __init__(self, message: str, *, code: str, details: Sequence[str] = (), hint: str = "") -> None:

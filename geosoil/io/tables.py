@@ -17,11 +17,13 @@ import pyogrio
 from geosoil.errors import InputError, listing
 from geosoil.types import PathLike, as_path
 
-__all__ = ["Table", "read_table", "typed"]
+__all__ = ["TABLE_SUFFIXES", "Table", "read_table", "typed"]
 
 _TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
 _WORKBOOK = (".xlsx", ".xlsm")
 _PARQUET = (".parquet", ".pq", ".geoparquet")
+#: What is a table by its name; other files may hold one too.
+TABLE_SUFFIXES = (*(one for one in _TEXT if one != ".dat"), *_WORKBOOK, *_PARQUET, ".gpkg", ".geojson", ".shp", ".fgb")
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 _COMMA_NUMBER = r"^([<>≤]?\s*[-+−]?\d+),(\d+)$"

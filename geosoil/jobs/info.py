@@ -11,7 +11,7 @@ from geosoil.bands import Bands
 from geosoil.config import load_study
 from geosoil.errors import InputError
 from geosoil.io.raster import open_scene
-from geosoil.io.samples import TABLE_SUFFIXES, open_table
+from geosoil.io.tables import TABLE_SUFFIXES, read_table
 from geosoil.models.bundle import load_model
 from geosoil.types import PathLike
 
@@ -62,7 +62,8 @@ def _study(path: PathLike) -> dict[str, Any]:
 
 
 def _samples(path: PathLike) -> dict[str, Any]:
-    table, notes = open_table(path)
+    found = read_table(path)
+    table, notes = found.frame, found.notes
     columns = []
     for name in table.columns:
         if name == "geometry":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -114,7 +114,6 @@ class Bundle:
     predictor: Predictor
     transform: TargetTransform
     residuals: tuple[Float64, ...]
-    sha256: str = field(default="", compare=False)
 
     @cached_property
     def soil_property(self) -> Property:
@@ -227,15 +226,25 @@ class Bundle:
     def _tables(self) -> dict[str, tuple[BackTransform, ...]]:
         return {}
 
-    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
-        """Write the model file, whole or not at all; raises OutputError."""
-        path = check_output(path, overwrite=overwrite)
+    def _content(self) -> tuple[str, dict[str, NDArray[Any]]]:
+        """The card and the arrays of the model file."""
         _, arrays = self.predictor.state()
         tensors = {f"predictor.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
         tensors.update({f"residuals.{place}": array for place, array in enumerate(self.residuals)})
         card = json.dumps(self.card.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=True)
+        return card, tensors
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the card and the arrays; equal models have equal hashes, saved or not."""
+        return _digest(*self._content())
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Write the model file, whole or not at all; raises OutputError."""
+        path = check_output(path, overwrite=overwrite)
+        card, tensors = self._content()
         with replacing(path) as part:
-            save_file(tensors, part, metadata={"geosoil": card, "sha256": _digest(card, tensors)})
+            save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
         return path
 
 
@@ -303,10 +312,10 @@ def load_model(path: PathLike) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(path, f"card: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
-    return _restore(path, card, tensors, digest)
+    return _restore(path, card, tensors)
 
 
-def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]], digest: str) -> Bundle:
+def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]]) -> Bundle:
     arrays = {name.removeprefix("predictor."): a for name, a in tensors.items() if name.startswith("predictor.")}
     try:
         residuals = tuple(tensors[f"residuals.{place}"].astype(np.float64) for place in range(len(card.depths)))
@@ -319,7 +328,7 @@ def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]], digest
         raise _damaged(path, f"its parts do not fit ({type(error).__name__}: {error})") from error
     if predictor.targets != len(card.depths):
         raise _damaged(path, f"it predicts {predictor.targets} depths, its card lists {len(card.depths)}")
-    bundle = Bundle(card, encoder, predictor, transform, residuals, digest)
+    bundle = Bundle(card, encoder, predictor, transform, residuals)
     _spot_check(path, bundle)
     return bundle
 

@@ -1,0 +1,170 @@
+"""The plan of a map run: tiles, memory, outputs and space, before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from odc.geo.geobox import GeoBox
+
+from geosoil.errors import ResourceError, UsageError
+from geosoil.grid.tiles import BLOCK, Tile, plan_tiles
+from geosoil.io.cog import CACHE
+
+if TYPE_CHECKING:
+    from geosoil.models.bundle import Bundle, Output
+
+__all__ = ["Plan", "bytes_of", "make_plan"]
+
+#: Tile edges that are tried, largest first.
+SIZES = (1024, 512, 256, BLOCK)
+#: Activations and scratch of a worker while it predicts a block, bytes; measured for 5 networks of 15 x 15, 6 depths.
+_BLOCK_SCRATCH = 96 * 2**20
+#: Libraries, kernels and the writer, beyond what is resident when the plan is made, bytes.
+_GROWTH = 128 * 2**20
+
+
+def bytes_of(text: int | str) -> int:
+    """A size such as ``4GB``, ``1500MB`` or ``2GiB`` in bytes.
+
+    >>> bytes_of("1.5GB"), bytes_of("2GiB")
+    (1500000000, 2147483648)
+    """
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", text)
+    if match is None:
+        raise UsageError(f"size {text!r} is not understood", code="GS-SIZE", hint="write it as 4GB")
+    power = " kMGT".index(match[2].replace("K", "k") or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes
+    ----------
+    grid : GeoBox
+        Grid of the maps.
+    tiles : tuple of Tile
+        In the order of work.
+    tile_size, halo : int
+        Cells.
+    num_workers : int
+        Tiles in flight.
+    outputs : tuple of Output
+        The maps.
+    bands : int
+        Bands that are read.
+    memory : dict
+        Bytes by part: what is resident now, caches, workers, and all together.
+    space : int
+        Most bytes that the run needs on the disk.
+    """
+
+    grid: GeoBox
+    tiles: tuple[Tile, ...]
+    tile_size: int
+    halo: int
+    num_workers: int
+    outputs: tuple[Output, ...]
+    bands: int
+    memory: dict[str, int]
+    space: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "rows": int(self.grid.shape[0]),
+            "columns": int(self.grid.shape[1]),
+            "tiles": len(self.tiles),
+            "tile_size": self.tile_size,
+            "halo": self.halo,
+            "num_workers": self.num_workers,
+            "bands": self.bands,
+            "outputs": [f"{output.stem}.tif" for output in self.outputs],
+            "memory_bytes": self.memory,
+            "space_bytes": self.space,
+        }
+
+    def describe(self) -> str:
+        """For people."""
+        rows, columns = (int(edge) for edge in self.grid.shape)
+        return "\n".join(
+            [
+                f"scene: {columns} x {rows} cells, {self.bands} bands",
+                f"tiles: {len(self.tiles)} of {self.tile_size} x {self.tile_size} cells, halo {self.halo}, "
+                f"{self.num_workers} at a time",
+                f"memory: {self.memory['all'] / 1e6:,.0f} MB at most, of which {self.memory['workers'] / 1e6:,.0f} MB "
+                "for tiles in flight",
+                f"space: {self.space / 1e6:,.0f} MB at most while it runs",
+                f"maps: {len(self.outputs)}",
+                *(f"  {output.stem}.tif" for output in self.outputs),
+            ]
+        )
+
+
+def make_plan(
+    grid: GeoBox,
+    models: Sequence[Bundle],
+    outputs: Sequence[Output],
+    *,
+    bands: int,
+    tile_size: int | None,
+    max_memory: int,
+    num_workers: int,
+) -> Plan:
+    """The largest tiles, and the most workers, that fit in the memory.
+
+    Raises
+    ------
+    ResourceError
+        ``GS-MEMORY``: not even one small tile fits; says what would.
+    """
+    rows, columns = (int(edge) for edge in grid.shape)
+    halo = max(model.patch // 2 for model in models)
+    features = max(model.encoder.features for model in models)
+    resident = psutil.Process().memory_info().rss
+    fixed = resident + _GROWTH + CACHE
+
+    def worker(size: int) -> int:
+        width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
+        # The chunks that a read goes through, the window with its halo, and the maps.
+        read = 2 * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
+        maps = 2 * 4 * len(outputs) * width * height
+        block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
+        return read + maps + block
+
+    sizes = (tile_size,) if tile_size is not None else SIZES
+    tries = [(size, count) for count in range(num_workers, 0, -1) for size in sizes]
+    # Workers count for more than tiles: a small tile costs a wider halo, an idle core all its work.
+    for size, count in tries:
+        needed = fixed + count * worker(size)
+        if needed <= max_memory:
+            break
+    else:
+        least = fixed + worker(min(sizes))
+        raise ResourceError(
+            f"{max_memory / 1e6:,.0f} MB are too few for this run",
+            code="GS-MEMORY",
+            details=[f"needed at least: {least / 1e6:,.0f} MB, of which {fixed / 1e6:,.0f} MB before the first tile"],
+            hint=f"give --max-memory {-(-least // 10**8) / 10:g}GB",
+        )
+    tiles = plan_tiles(rows, columns, size)
+    cells = rows * columns
+    return Plan(
+        grid=grid,
+        tiles=tiles,
+        tile_size=size,
+        halo=halo,
+        num_workers=count,
+        outputs=tuple(outputs),
+        bands=bands,
+        memory={"resident": resident, "caches": CACHE, "workers": count * worker(size), "all": needed},
+        # Spooled tiles and finished maps, and for each worker a plain map and overviews at work.
+        space=4 * cells * (2 * len(outputs) + 2 * min(count, len(outputs))) + 10 * 2**20,
+    )
