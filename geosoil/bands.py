@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,15 @@ class Bands:
             fwhm_nm=tuple(float(str(v)) for v in values("fwhm")),
             good=tuple(bool(v) for v in values("good")),
         )
+
+    def take(self, positions: Sequence[int]) -> Bands:
+        """Some of the bands, in the order given.
+
+        >>> Bands(("dem", "twi", "soil"), classes=(False, False, True)).take([2, 0])
+        Bands(names=('soil', 'dem'), classes=(True, False), wavelength_nm=(), fwhm_nm=(), good=())
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Bands(**{name: tuple(one[place] for place in positions) if one else () for name, one in values.items()})
 
     def coords(self) -> dict[str, tuple[str, list[object]]]:
         """Coordinates for ``DataArray.assign_coords``; inverse of `of`."""

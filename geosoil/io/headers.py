@@ -1,0 +1,213 @@
+"""Looking at a raster file without reading a pixel: is it one, is it whole, on which grid, with which bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+
+from geosoil.errors import InputError
+
+from .addresses import is_remote, redact, short_name, stem, suffix
+from .gdal import DRIVERS, Handle, borrow
+from .grids import parse_crs, same_crs, show_crs
+from .rasterfile import BandFormat, RasterFile
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["choose_crs", "open_raster"]
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_raster(address: str, *, crs: str | None = None) -> RasterFile:
+    """Open a raster file that GDAL reads.
+
+    Parameters
+    ----------
+    address : str
+        Path or URL.
+    crs : str, optional
+        CRS of a file that has none.
+
+    Raises
+    ------
+    InputError
+        ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-CRS-MISSING``, ``GS-GRID-ROTATED``,
+        ``GS-GRID-MISSING``.
+    """
+    _check_content(address)
+    try:
+        handle = Handle.of(address)
+        with borrow(handle) as dataset:
+            return _describe(handle, dataset, crs)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
+
+
+def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
+    """The CRS of a source: its own, or the one that the user names for it."""
+    if given is None:
+        if found is None:
+            raise InputError(
+                f"{short_name(address)} has no coordinate reference system",
+                code="GS-CRS-MISSING",
+                details=[f"file: {redact(address)}"],
+                hint="name it: --crs EPSG:32755, with the code of the data",
+            )
+        return found
+    wanted = parse_crs(given)
+    if found is not None and not same_crs(found, wanted):
+        raise InputError(
+            f"{short_name(address)} has a CRS, and it is not the one given",
+            code="GS-CRS-MISMATCH",
+            details=[f"in the file: {show_crs(found)}", f"given: {show_crs(wanted)}"],
+            hint="leave --crs out, or correct the file; to put it on another grid use --align",
+        )
+    return found or wanted
+
+
+def _unreadable(address: str, reason: str) -> InputError:
+    return InputError(
+        f"{short_name(address)} is not a raster that can be read",
+        code="GS-RASTER-UNREADABLE",
+        details=[f"file: {redact(address)}", reason],
+        hint=f"formats: {', '.join(DRIVERS)} (COG is a GTiff), VRT named .vrt, NetCDF, Zarr",
+    )
+
+
+def _truncated(address: str, details: list[str]) -> InputError:
+    return InputError(
+        f"{short_name(address)} is cut off",
+        code="GS-RASTER-TRUNCATED",
+        details=[f"file: {redact(address)}", *details],
+        hint="copy or download it again",
+    )
+
+
+def _check_content(address: str) -> None:
+    """Say plainly what a local file is when its first bytes tell that it is no raster."""
+    if is_remote(address):
+        return
+    path = Path(address)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError as error:
+        raise _unreadable(address, str(error)) from error
+    if path.stat().st_size == 0:
+        raise _unreadable(address, "the file is empty")
+    if start.startswith(b"version https://git-lfs"):
+        raise _unreadable(address, "it is a Git LFS pointer: fetch the file itself")
+    if start.startswith(b"<") and suffix(address) != ".vrt":
+        raise _unreadable(address, "it begins like a web page or XML: a download that failed?")
+
+
+def _describe(handle: Handle, dataset: DatasetReader, crs: str | None) -> RasterFile:
+    address = handle.address
+    if dataset.count == 0:
+        raise _unreadable(address, "it holds no bands (perhaps only subdatasets)")
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
+        raise _unreadable(address, "its numbers are complex")
+    _check_whole(handle, dataset)
+    found = CRS(dataset.crs.to_wkt()) if dataset.crs else None
+    transform = _check_transform(address, dataset)
+    geobox, south_up = _north_up((dataset.height, dataset.width), transform, choose_crs(found, crs, address))
+    indexes = [
+        index
+        for index, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)
+        if colour is not ColorInterp.alpha or dataset.count == 1
+    ]
+    flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
+    return RasterFile(
+        handle=handle,
+        names=_names(dataset, indexes, stem(address)),
+        formats=tuple(_format(dataset, index) for index in indexes),
+        geobox=geobox,
+        masked=any(MaskFlags.per_dataset in one or MaskFlags.alpha in one for one in flags),
+        south_up=south_up,
+    )
+
+
+def _format(dataset: DatasetReader, index: int) -> BandFormat:
+    place = index - 1
+    return BandFormat(index, dataset.nodatavals[place], float(dataset.scales[place]), float(dataset.offsets[place]))
+
+
+def _names(dataset: DatasetReader, indexes: list[int], base: str) -> tuple[str, ...]:
+    """Descriptions; for bands that have none the file's stem, numbered where the file has more than one."""
+    described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    if len(indexes) == 1:
+        return (described[0] or base,)
+    return tuple(name or f"{base}_{index}" for name, index in zip(described, indexes, strict=True))
+
+
+def _check_transform(address: str, dataset: DatasetReader) -> Affine:
+    transform = dataset.transform
+    if transform == Affine.identity():
+        raise InputError(
+            f"{short_name(address)} has no georeference",
+            code="GS-GRID-MISSING",
+            details=[f"file: {redact(address)}"],
+            hint="give it one, as with gdal_translate -a_ullr, or warp it by its control points with gdalwarp",
+        )
+    if transform.b or transform.d or transform.a <= 0 or transform.e == 0:
+        raise InputError(
+            f"{short_name(address)} has a rotated or mirrored grid",
+            code="GS-GRID-ROTATED",
+            details=[f"file: {redact(address)}", f"transform: {tuple(transform)[:6]}"],
+            hint="put it on a north-up grid first, as with gdalwarp",
+        )
+    return transform
+
+
+def _north_up(shape: tuple[int, int], transform: Affine, crs: CRS) -> tuple[GeoBox, bool]:
+    """The grid with its northernmost row first, and whether that turned it over."""
+    if transform.e < 0:
+        return GeoBox(shape, transform, crs), False
+    turned = transform * Affine.translation(0, shape[0]) * Affine.scale(1, -1)
+    return GeoBox(shape, turned, crs), True
+
+
+def _check_whole(handle: Handle, dataset: DatasetReader) -> None:
+    """Compare the size of a local file with where its header says that the data end."""
+    if is_remote(handle.address):
+        return
+    if dataset.driver == "ENVI":
+        _check_envi(handle, dataset)
+    elif dataset.driver == "GTiff":
+        end = max(_end_of(dataset, 1), _end_of(dataset, dataset.count))
+        if end > handle.stamp[1]:
+            raise _truncated(
+                handle.address, [f"size: {handle.stamp[1]} bytes", f"needed: at least {end} bytes, says its header"]
+            )
+
+
+def _end_of(dataset: DatasetReader, band: int) -> int:
+    """Where the last block of a TIFF band ends, bytes; 0 for a block that a sparse file leaves out."""
+    rows, cols = dataset.block_shapes[band - 1]
+    block = f"{(dataset.width - 1) // cols}_{(dataset.height - 1) // rows}"
+    start = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", bidx=band)
+    size = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", bidx=band)
+    return int(start) + int(size) if start and size else 0
+
+
+def _check_envi(handle: Handle, dataset: DatasetReader) -> None:
+    header = int(dataset.tags(ns="ENVI").get("header_offset", 0))
+    cells = dataset.width * dataset.height
+    expected = header + sum(cells * np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    if handle.stamp[1] != expected:
+        raise (
+            _truncated(handle.address, [f"size: {handle.stamp[1]} bytes", f"its header says: {expected} bytes"])
+            if handle.stamp[1] < expected
+            else _unreadable(handle.address, f"size: {handle.stamp[1]} bytes; its header says {expected}")
+        )

@@ -1,0 +1,83 @@
+"""Windowed readers as dask arrays: a slice of a chunk reads only that slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+
+if TYPE_CHECKING:
+    from geosoil.types import Float32, Int64
+
+__all__ = ["WindowReader", "lazy_array"]
+
+
+class WindowReader(Protocol):
+    """Reads windows ``(band, row, column)`` of float32, NaN where there is no data. Picklable, safe in threads."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        ...
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """The window of the given bands; first and one past the last row and column, all inside."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Sliced:
+    """What dask slices: keys become windows."""
+
+    reader: WindowReader
+
+    dtype = np.dtype(np.float32)
+    ndim = 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.reader.shape
+
+    def __getitem__(self, key: Any) -> Float32:
+        keys = key if isinstance(key, tuple) else (key,)
+        keys = (*keys, *[slice(None)] * (3 - len(keys)))
+        bands, rows, cols = (np.arange(size)[one] for size, one in zip(self.shape, keys, strict=True))
+        (top, bottom), (left, right) = _span(rows), _span(cols)
+        if np.size(bands) and bottom > top and right > left:
+            window = self.reader.read(np.atleast_1d(bands), (top, bottom), (left, right))
+        else:
+            window = np.empty((np.size(bands), bottom - top, right - left), np.float32)
+        # Steps and single rows are taken from the window; the bands are there already.
+        inner = window[0] if np.ndim(bands) == 0 else window
+        found: Float32 = inner[..., rows - top, :][..., cols - left]
+        return found
+
+
+def _span(places: Int64) -> tuple[int, int]:
+    """First and one past the last of the places."""
+    return (int(np.min(places)), int(np.max(places)) + 1) if np.size(places) else (0, 0)
+
+
+def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
+    """The reader as a dask array, all bands in a chunk; no data is read.
+
+    Parameters
+    ----------
+    reader : WindowReader
+        Where the windows come from.
+    chunks : int
+        Edge of the chunks, cells.
+    """
+    bands = max(reader.shape[0], 1)
+    return da.from_array(
+        _Sliced(reader),
+        chunks=(bands, chunks, chunks),
+        name=f"geosoil-{tokenize(reader, chunks)}",
+        asarray=True,
+        fancy=True,
+        lock=False,
+        meta=np.empty((0, 0, 0), np.float32),
+    )

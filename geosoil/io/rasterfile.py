@@ -1,0 +1,195 @@
+"""Raster files that GDAL reads: what the header says of each band, and windows of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
+
+from geosoil.errors import InputError, listing
+
+from .addresses import redact, short_name
+from .gdal import Handle, borrow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from geosoil.types import Bool, Float32, Int64
+
+__all__ = ["BandFormat", "FileStack", "RasterFile"]
+
+#: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
+EDGE = 3.4e38
+
+
+@dataclass(frozen=True, slots=True)
+class BandFormat:
+    """How a band is stored.
+
+    Attributes
+    ----------
+    index : int
+        Number in the file, from 1.
+    nodata : float or None
+        Stored number that stands for no data.
+    scale, offset : float
+        Value = stored number x scale + offset.
+    """
+
+    index: int
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def decode(self, stored: NDArray[Any]) -> Float32:
+        """Stored numbers as values; NaN for no data and for what is not finite.
+
+        >>> BandFormat(1, nodata=-9999, scale=0.1).decode(np.array([250, -9999], np.int16))
+        array([25., nan], dtype=float32)
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.scale == 1.0 and self.offset == 0.0:
+                values = stored.astype(np.float32)
+            else:
+                values = (stored.astype(np.float64) * self.scale + self.offset).astype(np.float32)
+        values[self._missing(stored)] = np.nan
+        return values
+
+    def _missing(self, stored: NDArray[Any]) -> Bool:
+        if stored.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                missing = ~(np.abs(stored) < EDGE)  # NaN and infinity too
+            if self.nodata is not None and np.isfinite(self.nodata):
+                missing |= stored == stored.dtype.type(self.nodata)
+            return missing
+        # A nodata value that the integer type cannot hold is never met.
+        return np.asarray(stored == self.nodata) if self.nodata is not None else np.zeros(stored.shape, bool)
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """The header of a raster file, and its windows.
+
+    Attributes
+    ----------
+    handle : Handle
+        The file.
+    names : tuple of str
+        Names of the bands.
+    formats : tuple of BandFormat
+        How each of them is stored.
+    geobox : GeoBox
+        Grid, north up.
+    masked : bool
+        Whether the file has a mask or an alpha band.
+    south_up : bool
+        Whether the file stores the southernmost row first.
+    """
+
+    handle: Handle
+    names: tuple[str, ...]
+    formats: tuple[BandFormat, ...]
+    geobox: GeoBox = field(repr=False)
+    masked: bool = False
+    south_up: bool = False
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("geosoil.RasterFile", self.handle.address, self.handle.stamp, self.formats, self.masked, self.south_up)
+
+    def take(self, positions: list[int]) -> RasterFile:
+        """The file with some of its bands."""
+        return replace(
+            self,
+            names=tuple(self.names[place] for place in positions),
+            formats=tuple(self.formats[place] for place in positions),
+        )
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """One windowed read of the bands, on the calling thread.
+
+        Raises
+        ------
+        InputError
+            ``GS-RASTER-READ`` with file, bands and window.
+        """
+        formats = [self.formats[place] for place in bands]
+        stored, mask = self._read_stored([one.index for one in formats], rows, cols)
+        values = np.empty(stored.shape, np.float32)
+        for place, one in enumerate(formats):
+            values[place] = one.decode(stored[place])
+        if mask is not None:
+            values[mask == 0] = np.nan
+        return values[:, ::-1] if self.south_up else values
+
+    def _read_stored(
+        self, indexes: list[int], rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        height = int(self.geobox.shape[0])
+        top = height - rows[1] if self.south_up else rows[0]
+        window = Window(cols[0], top, cols[1] - cols[0], rows[1] - rows[0])
+        try:
+            with borrow(self.handle) as dataset:
+                kinds = {dataset.dtypes[index - 1] for index in indexes}
+                # Bands of several types come as the smallest type that holds them all.
+                dtype = np.result_type(*kinds) if len(kinds) > 1 else None
+                stored = dataset.read(indexes, window=window, out_dtype=dtype)
+                mask = dataset.read_masks(indexes, window=window) if self.masked else None
+        except (rasterio.errors.RasterioError, OSError) as error:
+            raise self._unreadable(indexes, rows, cols, error) from error
+        return stored, mask
+
+    def _unreadable(
+        self, indexes: list[int], rows: tuple[int, int], cols: tuple[int, int], error: Exception
+    ) -> InputError:
+        names = [one for one, kept in zip(self.names, self.formats, strict=True) if kept.index in indexes]
+        reason = error.__cause__ or error
+        return InputError(
+            f"{short_name(self.handle.address)} cannot be read in rows {rows[0]}-{rows[1] - 1}",
+            code="GS-RASTER-READ",
+            details=[
+                f"file: {redact(self.handle.address)}",
+                f"bands: {listing(names, 5)}",
+                f"window: rows {rows[0]} to {rows[1] - 1}, columns {cols[0]} to {cols[1] - 1}",
+                f"GDAL: {redact(str(reason))[:300]}",
+            ],
+            hint="the file is cut off or damaged, or its disk or server failed: copy it again",
+        )
+
+
+@dataclass(frozen=True)
+class FileStack:
+    """Files on one grid, their bands one after the other; each file is read once a window."""
+
+    files: tuple[RasterFile, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        rows, cols = self.files[0].geobox.shape
+        return sum(len(file.names) for file in self.files), int(rows), int(cols)
+
+    def take(self, positions: list[int]) -> FileStack:
+        """The stack with some of its bands, in the order given."""
+        owners = [(file, place) for file in self.files for place in range(len(file.names))]
+        runs: list[tuple[RasterFile, list[int]]] = []
+        for file, place in (owners[position] for position in positions):
+            if runs and runs[-1][0] is file:
+                runs[-1][1].append(place)
+            else:
+                runs.append((file, [place]))
+        return FileStack(tuple(file.take(places) for file, places in runs))
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """See `lazy.WindowReader`."""
+        out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
+        first = 0
+        for file in self.files:
+            rows_out = np.flatnonzero((bands >= first) & (bands < first + len(file.names)))
+            if len(rows_out):
+                out[rows_out] = file.read(bands[rows_out] - first, rows, cols)
+            first += len(file.names)
+        return out
