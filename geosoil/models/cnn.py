@@ -70,7 +70,7 @@ def split_profiles(layers: Layers, share: float, seed: int) -> tuple[Int64, Int6
 
 def patches_tensor(features: Float32, device: torch.device) -> Tensor:
     """Channels-last patches (n, w, w, F) as the networks take them, (n, F, w, w); no copy on the CPU."""
-    return torch.from_numpy(np.ascontiguousarray(features)).to(device).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.require(features, requirements=["C", "W"])).to(device).permute(0, 3, 1, 2)
 
 
 def new_net(spec: NetSpec, seed: int, device: torch.device) -> PatchNet:
@@ -176,13 +176,22 @@ class PatchCNN:
                 self.part(features, layers, standard, rows, depths_cm, target, augment=self.augment and rows is train)
                 for rows in (train, held)
             ]
+            net.standardise(parts[0].inputs[0])
             path = None
             if self.checkpoint is not None:
                 path = self.checkpoint / f"{self.kind}-{member}-{target}.safetensors"
             label = f"training network {member + 1} of {self.members}"
             fits.append(
                 train_network(
-                    net, net, *parts, self.schedule, seed=seed, checkpoint=path, progress=progress, message=label
+                    net,
+                    net,
+                    parts[0],
+                    parts[1],
+                    self.schedule,
+                    seed=seed,
+                    checkpoint=path,
+                    progress=progress,
+                    message=label,
                 )
             )
             nets.append({name: value.cpu() for name, value in net.state_dict().items()})
@@ -281,8 +290,8 @@ class PatchPredictor:
         with one_thread(), torch.inference_mode():
             for start in range(0, len(features), _BATCH):
                 block = patches_tensor(features[start : start + _BATCH], torch.device("cpu"))
-                total = sum(self._member(nets, block) for nets in self._nets)
-                found[start : start + _BATCH] = (total / len(self._nets)).numpy()
+                total = torch.stack([self._member(nets, block) for nets in self._nets])
+                found[start : start + _BATCH] = total.mean(dim=0).numpy()
         return np.asarray(found * self.standard.spread + self.standard.centre, np.float32)
 
     def _member(self, nets: Sequence[PatchNet], block: Tensor) -> Tensor:
@@ -348,7 +357,7 @@ class PatchPredictor:
 
     def _is_shared(self, name: str) -> bool:
         group, _, rest = name.partition(".")
-        if self.shared and group == "embed":
+        if self.shared and group in {"embed", "input_mean", "input_sd"}:
             return True
         return group in {"convs", "norms"} and int(rest.split(".")[0]) < self.shared
 

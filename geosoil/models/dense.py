@@ -144,12 +144,12 @@ def _fold(
     state = {name: value.double() for name, value in state.items()}
     stages: list[Stage] = []
     dilation = 1
-    scale = torch.ones(spec.inputs, dtype=torch.float64)
-    shift = torch.zeros(spec.inputs, dtype=torch.float64)
+    scale = 1 / state["input_sd"]
+    shift = -state["input_mean"] * scale
     for place, (_, pool) in enumerate(spec.kernels):
         weight, bias = state[f"convs.{place}.weight"], state[f"convs.{place}.bias"]
         if place == 0 and spec.embeddings:
-            weight, scale, shift = _embedded(spec, state, weight)
+            weight = _embedded(spec, state, weight)
         weight, bias = _absorb(weight, bias, scale, shift)
         scale, shift = _norm(state, f"norms.{place}")
         sign = None
@@ -197,7 +197,7 @@ def _dense_stages(
     return stages
 
 
-def _embedded(spec: NetSpec, state: Mapping[str, Tensor], weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _embedded(spec: NetSpec, state: Mapping[str, Tensor], weight: Tensor) -> Tensor:
     """The first convolution on the plain one-hot columns: an embedding is linear, so it folds in."""
     plain = [True] * spec.features
     for first, count, _ in spec.embeddings:
@@ -210,8 +210,7 @@ def _embedded(spec: NetSpec, state: Mapping[str, Tensor], weight: Tensor) -> tup
         table = state[f"embed.{place}.weight"][:, :, 0, 0]
         found[:, first : first + count] = torch.einsum("oehw,ec->ochw", weight[:, start : start + length], table)
         start += length
-    ones = torch.ones(spec.features, dtype=torch.float64)
-    return found, ones, torch.zeros_like(ones)
+    return found
 
 
 def _norm(state: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:

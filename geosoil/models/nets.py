@@ -119,9 +119,15 @@ class PatchNet(nn.Module):
     Input is ``(n, F, w, w)``, output ``(n, outputs)``, standardised.
     """
 
+    input_mean: Tensor
+    input_sd: Tensor
+
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
+        # Mean and SD of the training patches; min-max scaled columns alone are badly conditioned for training.
+        self.register_buffer("input_mean", torch.zeros(spec.features))
+        self.register_buffer("input_sd", torch.ones(spec.features))
         self.embed = nn.ModuleList(nn.Conv2d(count, length, 1, bias=False) for _, count, length in spec.embeddings)
         channels = (spec.inputs, *spec.filters)
         self.convs = nn.ModuleList(
@@ -143,8 +149,20 @@ class PatchNet(nn.Module):
         self.swish = nn.SiLU()
         self.relu = nn.ReLU()
 
+    def standardise(self, x: Tensor) -> None:
+        """Learn mean and SD of the input columns from training patches; columns of embedded classes stay."""
+        mean = x.mean(dim=(0, 2, 3))
+        sd = x.std(dim=(0, 2, 3), correction=0)
+        sd = torch.where(sd > 1e-6, sd, torch.ones_like(sd))
+        for first, count, _ in self.spec.embeddings:
+            mean[first : first + count] = 0
+            sd[first : first + count] = 1
+        self.input_mean.copy_(mean)
+        self.input_sd.copy_(sd)
+
     def columns(self, x: Tensor) -> Tensor:
         """Plain columns, then the embedded ones."""
+        x = (x - self.input_mean[:, None, None]) / self.input_sd[:, None, None]
         if not self.spec.embeddings:
             return x
         parts, start = [], 0

@@ -118,11 +118,13 @@ class DepthTransfer:
         def part(rows: Int64, *, augment: bool) -> Part:
             return source.part(features, layers, standard, rows, depths_cm, None, augment=augment)
 
+        whole = part(train, augment=self.augment)
+        net.standardise(whole.inputs[0])
         fits = [
             train_network(
                 net,
                 net,
-                part(train, augment=self.augment),
+                whole,
                 part(held, augment=False),
                 source.schedule,
                 seed=seed,
@@ -179,5 +181,5 @@ def _through(net: PatchNet, part: Part, layers: int) -> Part:
     if layers == 0:
         return part
     with torch.no_grad():
-        blocks = [net.trunk(block, layers) for block in patches.split(_BATCH)]
+        blocks = [net.trunk(block, layers) for block in torch.split(patches, _BATCH)]
     return Part((torch.cat(blocks), *others), part.target, part.weight)

@@ -40,10 +40,12 @@ class BackTransform:
 
     knots: Float64
     values: Float64
+    lowest: float = -np.inf
+    highest: float = np.inf
 
     def __call__(self, scaled: Float32, out: Float32 | None = None) -> Float32:
         """Values in the property's unit; NaN stays."""
-        found = np.interp(scaled, self.knots, self.values)
+        found = np.clip(np.interp(scaled, self.knots, self.values), self.lowest, self.highest)
         if out is None:
             return found.astype(np.float32)
         out[...] = found
@@ -147,24 +149,14 @@ class TargetTransform:
         return z.copy()
 
     def _inverse_boxcox(self, z: Float64) -> Float64:
-        # lambda z + 1 must stay positive; beyond it the curve has no value, and its limit is taken.
-        if abs(self.power) > 1e-12:
-            edge = -1 / self.power
-            z = np.maximum(z, edge + 1e-9) if self.power > 0 else np.minimum(z, edge - 1e-9)
-        return np.asarray(special.inv_boxcox(z, self.power), np.float64)
+        return np.asarray(special.inv_boxcox(_held(z, self.power), self.power), np.float64)
 
     def _inverse_yeojohnson(self, z: Float64) -> Float64:
-        power = self.power
+        # Two Box-Cox curves, mirrored at zero; each is held where it has a value.
         found = np.empty_like(z)
         up = z >= 0
-        found[up] = special.inv_boxcox(z[up], power) - 1 if power > 0 else np.expm1(z[up])
-        if power < 0:
-            found[up] = special.inv_boxcox(np.minimum(z[up], -1 / power - 1e-9), power) - 1
-        low = 2 - power
-        below = -z[~up]
-        if low < 0:
-            below = np.minimum(below, -1 / low - 1e-9)
-        found[~up] = 1 - special.inv_boxcox(below, low) - 1 if low != 0 else -np.expm1(below)
+        found[up] = special.inv_boxcox(_held(z[up], self.power), self.power) - 1
+        found[~up] = 1 - special.inv_boxcox(_held(-z[~up], 2 - self.power), 2 - self.power)
         return found
 
     def mean(self, scaled: ArrayLike, residuals: ArrayLike) -> Float64:
@@ -204,13 +196,7 @@ class TargetTransform:
             # Linear, so two knots far away are exact.
             far = 1e6 * max(self.spread, abs(self.centre), 1.0)
             knots = np.array([-far, far])
-        values = np.asarray(curve(knots), np.float64)
-        if self.kind == "none" and (np.isfinite(lowest) or np.isfinite(highest)):
-            slope, start = 1.0, float(values[0] - knots[0])
-            edges = [edge - start for edge in (lowest, highest) if np.isfinite(edge)]
-            knots = np.unique(np.concatenate([knots, edges])) / slope
-            values = knots + start
-        return BackTransform(knots, np.clip(values, lowest, highest))
+        return BackTransform(knots, np.asarray(curve(knots), np.float64), lowest, highest)
 
     def to_meta(self) -> dict[str, Any]:
         """As JSON values."""
@@ -232,3 +218,11 @@ class TargetTransform:
         if made.kind not in KINDS or not all(np.isfinite([made.offset, made.power, made.centre, made.spread])):
             raise ModelError("the target transform is damaged", code="GS-MODEL-DAMAGED")
         return made
+
+
+def _held(z: Float64, power: float) -> Float64:
+    """Where ``power z + 1`` is positive; a Box-Cox curve has no value beyond, and its limit is taken."""
+    if abs(power) < 1e-9:
+        return z
+    edge = -1 / power
+    return np.maximum(z, edge + 1e-9) if power > 0 else np.minimum(z, edge * (1 - 1e-9))
