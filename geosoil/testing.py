@@ -83,7 +83,7 @@ def make_scene(
     names = [*bands, *classes]
     if path is not None:
         write_raster(path, values, names=names, crs=crs, transform=geobox.affine)
-    coords: dict[str, Any] = {
+    coords: dict[Any, Any] = {
         **xr_coords(geobox, dims=("y", "x")),
         "band": names,
         "classes": ("band", [False] * len(bands) + [True] * len(classes)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from affine import Affine
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["RESAMPLING", "Aligned"]
 
+# Rows and columns: first and one past the last.
+_Window: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+
 #: Ways to take values from another grid; a class band is always taken from the nearest cell.
 RESAMPLING = ("nearest", "bilinear", "cubic", "average", "mode")
 
+# Ways that weigh several cells by a kernel round the nearest.
+_SPREADING = frozenset({"bilinear", "cubic"})
 # Most source cells (all bands together) held for one warp: 128 MiB of float32.
 _MOST_CELLS = 2**25
 # Error of the coordinates in source cells. Zero would be exact too, but rasterio 1.4 does not take it.
@@ -96,7 +101,29 @@ class Aligned:
         for way in dict.fromkeys(self.resampling[band] for band in bands):
             places = [place for place, band in enumerate(bands) if self.resampling[band] == way]
             out[places] = self._warp(values[places], window, rows, cols, way, scale)
+        if np.isnan(values).any():
+            self._keep_gaps(out, values, bands, window, rows, cols, scale)
         return out
+
+    def _keep_gaps(
+        self,
+        out: Float32,
+        values: Float32,
+        bands: Int64,
+        window: _Window,
+        rows: tuple[int, int],
+        cols: tuple[int, int],
+        scale: tuple[float, float],
+    ) -> None:
+        """Take out what a kernel has spread into cells whose nearest source cell has no data.
+
+        GDAL does so itself for a file of one band, but not for one of several with gaps in different places.
+        """
+        gaps = np.asarray(np.isnan(values).any(axis=(1, 2)))
+        places = [place for place, band in enumerate(bands) if gaps[place] and self.resampling[band] in _SPREADING]
+        if places:
+            nearest = self._warp(values[places], window, rows, cols, "nearest", scale)
+            out[places] = np.where(np.isnan(nearest), np.float32(np.nan), out[places])
 
     def scale(self) -> tuple[float, float]:
         """Target cells a source cell, along columns and rows, in the middle of the target; at most 1."""
@@ -106,11 +133,11 @@ class Aligned:
         if not np.isfinite(at).all():
             return 1.0, 1.0
         steps = np.hypot(at[:, 1] - at[:, 0], at[:, 2] - at[:, 0])
-        return tuple(min(1.0, 1.0 / float(step)) for step in steps)  # type: ignore[return-value]
+        return min(1.0, 1.0 / float(steps[0])), min(1.0, 1.0 / float(steps[1]))
 
     def _halves(
         self,
-        window: tuple[tuple[int, int], tuple[int, int]],
+        window: _Window,
         bands: Int64,
         rows: tuple[int, int],
         cols: tuple[int, int],
@@ -134,16 +161,16 @@ class Aligned:
 
     def _to_source(self, cols: Float64, rows: Float64) -> Float64:
         """Columns and rows of the target, fractions allowed, as those of the source, (2, n)."""
-        x, y = self.target.affine * (cols, rows)
+        x, y = _apply(self.target.affine, cols, rows)
         if not same_crs(self.source.crs, self.target.crs):
             with gdal_env():
-                wkt = self.target.crs.to_wkt(), self.source.crs.to_wkt()
-                x, y = (np.asarray(one) for one in transform_points(*wkt, x.tolist(), y.tolist())[:2])
-        return np.stack(~self.source.affine * (x, y))
+                moved = transform_points(_wkt(self.target), _wkt(self.source), x.tolist(), y.tolist())
+            x, y = np.asarray(moved[0]), np.asarray(moved[1])
+        return np.stack(_apply(~self.source.affine, x, y))
 
     def _source_window(
         self, rows: tuple[int, int], cols: tuple[int, int], scale: tuple[float, float]
-    ) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    ) -> _Window | None:
         """Rows and columns of the source that a window of the target draws on; None for none."""
         across = np.arange(cols[0], cols[1] + 1, dtype=np.float64)
         down = np.arange(rows[0], rows[1] + 1, dtype=np.float64)
@@ -167,7 +194,7 @@ class Aligned:
     def _warp(
         self,
         values: Float32,
-        window: tuple[tuple[int, int], tuple[int, int]],
+        window: _Window,
         rows: tuple[int, int],
         cols: tuple[int, int],
         way: str,
@@ -181,7 +208,7 @@ class Aligned:
             "width": values.shape[2],
             "dtype": "float32",
             "nodata": math.nan,
-            "crs": self.source.crs.to_wkt(),
+            "crs": _wkt(self.source),
             "transform": source * Affine.translation(window[1][0], window[0][0]),
             "interleave": "band",
         }
@@ -194,7 +221,7 @@ class Aligned:
                 memory.open() as dataset,
                 WarpedVRT(
                     dataset,
-                    crs=(self.source.crs if alike else self.target.crs).to_wkt(),
+                    crs=_wkt(self.source if alike else self.target),
                     transform=target * Affine.translation(cols[0], rows[0]),
                     width=cols[1] - cols[0],
                     height=rows[1] - rows[0],
@@ -203,13 +230,11 @@ class Aligned:
                     nodata=math.nan,
                     tolerance=_EXACT,
                     warp_mem_limit=256,
-                    warp_extras={
-                        "XSCALE": repr(scale[0]),
-                        "YSCALE": repr(scale[1]),
-                        "UNIFIED_SRC_NODATA": "NO",
-                        "SAMPLE_GRID": "YES",
-                        "SOURCE_EXTRA": "16",
-                    },
+                    XSCALE=repr(scale[0]),
+                    YSCALE=repr(scale[1]),
+                    UNIFIED_SRC_NODATA="NO",
+                    SAMPLE_GRID="YES",
+                    SOURCE_EXTRA="16",
                 ) as warped,
             ):
                 found: Float32 = warped.read()
@@ -222,3 +247,12 @@ class Aligned:
             return source, target
         shift = Affine.translation(-target.c, -target.f)
         return shift * source, shift * target
+
+
+def _apply(affine: Affine, x: Float64, y: Float64) -> tuple[Float64, Float64]:
+    """Points through a transform without rotation."""
+    return affine.a * x + affine.c, affine.e * y + affine.f
+
+
+def _wkt(grid: GeoBox) -> str:
+    return str(grid.crs.to_wkt()) if grid.crs is not None else ""

@@ -49,8 +49,6 @@ def open_raster(address: str, *, crs: str | None = None) -> RasterFile:
         with borrow(handle) as dataset:
             return _describe(handle, dataset, crs)
     except (rasterio.errors.RasterioError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
         raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
 
 
@@ -152,7 +150,7 @@ def _names(dataset: DatasetReader, indexes: list[int], base: str) -> tuple[str, 
 
 
 def _check_transform(address: str, dataset: DatasetReader) -> Affine:
-    transform = dataset.transform
+    transform: Affine = dataset.transform
     if transform == Affine.identity():
         raise InputError(
             f"{short_name(address)} has no georeference",

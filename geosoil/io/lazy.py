@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from weakref import WeakValueDictionary
 
 import dask.array as da
 import numpy as np
@@ -12,7 +13,7 @@ from dask.base import tokenize
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["WindowReader", "lazy_array"]
+__all__ = ["WindowReader", "lazy_array", "reader_of"]
 
 
 class WindowReader(Protocol):
@@ -21,6 +22,10 @@ class WindowReader(Protocol):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows, columns."""
+        ...
+
+    def take(self, positions: list[int]) -> Self:
+        """The reader of some of the bands, in the order given."""
         ...
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
@@ -61,6 +66,10 @@ def _span(places: Int64) -> tuple[int, int]:
     return (int(np.min(places)), int(np.max(places)) + 1) if np.size(places) else (0, 0)
 
 
+# By the name of the array; an entry lives as long as some graph holds the reader.
+_readers: WeakValueDictionary[str, _Sliced] = WeakValueDictionary()
+
+
 def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
     """The reader as a dask array, all bands in a chunk; no data is read.
 
@@ -71,13 +80,24 @@ def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
     chunks : int
         Edge of the chunks, cells.
     """
-    bands = max(reader.shape[0], 1)
-    return da.from_array(
-        _Sliced(reader),
-        chunks=(bands, chunks, chunks),
-        name=f"geosoil-{tokenize(reader, chunks)}",
+    sliced = _Sliced(reader)
+    name = f"geosoil-{tokenize(reader, chunks)}"
+    array: da.Array = da.from_array(
+        _readers.setdefault(name, sliced),
+        chunks=(max(reader.shape[0], 1), chunks, chunks),
+        name=name,
         asarray=True,
         fancy=True,
         lock=False,
         meta=np.empty((0, 0, 0), np.float32),
     )
+    return array
+
+
+def reader_of(array: da.Array) -> WindowReader | None:
+    """The reader behind an array that `lazy_array` made in this process; None for any other array.
+
+    Taking bands from the reader costs nothing. Taking them from the array makes dask read all bands of a chunk.
+    """
+    sliced = _readers.get(array.name)
+    return None if sliced is None else sliced.reader

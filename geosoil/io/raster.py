@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import chain, groupby
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import dask.array as da
 import xarray as xr
@@ -19,15 +19,14 @@ from geosoil.types import PathLike
 
 from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
-from .grids import refuse_mismatch, same_grid, show_grid
+from .grids import refuse_mismatch, same_crs, same_grid, show_grid
 from .headers import open_raster
-from .lazy import lazy_array
+from .lazy import WindowReader, lazy_array, reader_of
 from .rasterfile import FileStack
-from .stores import Planes, is_store, open_store, planes_of
+from .stores import cube_of, is_store, open_store
+from .variables import Cube
 
 __all__ = ["open_scene"]
-
-Reader: TypeAlias = FileStack | Planes | Aligned
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,11 @@ class _Part:
     address: str
     bands: Bands
     geobox: GeoBox
-    reader: Reader
+    reader: WindowReader
 
     def data(self, chunks: int) -> da.Array:
         # The user's own arrays keep their chunks and their graph; all else is read window by window.
-        if isinstance(self.reader, Planes) and not self.address:
-            return self.reader.dask(chunks)
-        return lazy_array(self.reader, chunks)
+        return self.reader.array if isinstance(self.reader, Cube) else lazy_array(self.reader, chunks)
 
 
 def open_scene(
@@ -103,7 +100,7 @@ def open_scene(
     """
     _check_settings(resampling, chunks)
     class_names = tuple(classes)
-    parts = _parts(source, crs)
+    parts = _parts(source, chunks, crs)
     sources = _sources(source, parts)
     _check_unique(parts)
     offered = [name for part in parts for name in part.bands.names]
@@ -126,21 +123,21 @@ def _check_settings(resampling: str, chunks: int) -> None:
         raise UsageError(f"chunks of {chunks} cells are too small", code="GS-CHUNKS")
 
 
-def _parts(source: PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset, crs: str | None) -> list[_Part]:
+def _parts(
+    source: PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset, chunks: int, crs: str | None
+) -> list[_Part]:
     if isinstance(source, (xr.DataArray, xr.Dataset)):
-        return [_planes_part("", planes_of(source, crs=crs))]
+        cube = cube_of(source, chunks=chunks, crs=crs)
+        return [_Part("", cube.bands, cube.geobox, reader_of(cube.array) or cube)]
     return [_open(address, crs) for address in expand(source)]
 
 
 def _open(address: str, crs: str | None) -> _Part:
     if is_store(address):
-        return _planes_part(address, open_store(address, crs=crs))
+        stack = open_store(address, crs=crs)
+        return _Part(address, stack.bands, stack.geobox, stack)
     file = open_raster(address, crs=crs)
     return _Part(address, Bands(file.names), file.geobox, FileStack((file,)))
-
-
-def _planes_part(address: str, planes: Planes) -> _Part:
-    return _Part(address, planes.known or Bands(planes.names), planes.geobox, planes)
 
 
 def _check_unique(parts: Sequence[_Part]) -> None:
@@ -225,12 +222,12 @@ def _put_on(part: _Part, target: GeoBox, resampling: str) -> _Part:
         return part
     _check_overlap(part, target)
     ways = tuple("nearest" if mark else resampling for mark in part.bands.classes)
-    reader = Aligned(cast("FileStack | Planes", part.reader), part.geobox, target, ways)
+    reader = Aligned(part.reader, part.geobox, target, ways)
     return replace(part, geobox=target, reader=reader)
 
 
 def _check_overlap(part: _Part, target: GeoBox) -> None:
-    if part.geobox.footprint(target.crs).intersects(target.extent):
+    if _overlap(part.geobox, target):
         return
     raise InputError(
         f"{short_name(part.address) or 'the scene'} lies outside the grid to align to",
@@ -238,6 +235,11 @@ def _check_overlap(part: _Part, target: GeoBox) -> None:
         details=[f"it: {show_grid(part.geobox)}", f"to align to: {show_grid(target)}"],
         hint="check the CRS of both",
     )
+
+
+def _overlap(one: GeoBox, other: GeoBox) -> bool:
+    outline = one.extent if same_crs(one.crs, other.crs) or other.crs is None else one.footprint(other.crs)
+    return bool(outline.intersects(other.extent))
 
 
 def _chosen(parts: Sequence[_Part], wanted: Sequence[str]) -> list[_Part]:
@@ -256,7 +258,7 @@ def _chosen(parts: Sequence[_Part], wanted: Sequence[str]) -> list[_Part]:
 def _scene(parts: Sequence[_Part], grid: GeoBox, chunks: int, sources: tuple[str, ...]) -> xr.DataArray:
     arrays = [part.data(chunks) for part in parts]
     data = arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
-    coords = {**xr_coords(grid, dims=("y", "x")), **_merged([part.bands for part in parts]).coords()}
+    coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **_merged([part.bands for part in parts]).coords()}
     return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, attrs={"sources": sources})
 
 

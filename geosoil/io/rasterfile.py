@@ -62,7 +62,7 @@ class BandFormat:
     def _missing(self, stored: NDArray[Any]) -> Bool:
         if stored.dtype.kind == "f":
             with np.errstate(invalid="ignore"):
-                missing = ~(np.abs(stored) < EDGE)  # NaN and infinity too
+                missing: Bool = ~(np.abs(stored) < EDGE)  # NaN and infinity too
             if self.nodata is not None and np.isfinite(self.nodata):
                 missing |= stored == stored.dtype.type(self.nodata)
             return missing

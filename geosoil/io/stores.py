@@ -1,14 +1,11 @@
-"""NetCDF files, Zarr stores and xarray objects: variables and their further dimensions become bands."""
+"""NetCDF files, Zarr stores and xarray objects: which variables are bands, how they are called, on which grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401 - gives xarray objects their .odc
 import xarray as xr
@@ -21,108 +18,18 @@ from geosoil.errors import InputError, listing
 
 from .addresses import is_remote, redact, short_name, suffix
 from .headers import choose_crs
+from .variables import Cube, Variable, VariableStack
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from geosoil.types import Float64
 
-    from geosoil.types import Float32, Float64, Int64
-
-__all__ = ["Planes", "is_store", "open_store", "planes_of"]
+__all__ = ["cube_of", "is_store", "open_store"]
 
 _NETCDF = frozenset({".nc", ".nc4", ".cdf", ".h5", ".hdf5"})
 #: Names of rows and columns, as they are met.
 _SPATIAL = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"), ("northing", "easting"), ("yc", "xc"))
 #: Part of a cell by which coordinates may leave a regular grid; those of float32 are rounded.
 _REGULAR = 0.05
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Two-dimensional planes of xarray objects on one grid, one a band.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Names of the bands.
-    arrays : tuple of DataArray
-        One ``(y, x)`` plane a band, its northernmost row first.
-    geobox : GeoBox
-        Their grid.
-    stamp : str
-        What tells these data from others, for dask.
-    known : Bands or None
-        What the object said of its bands.
-    """
-
-    names: tuple[str, ...]
-    arrays: tuple[xr.DataArray, ...] = field(repr=False)
-    geobox: GeoBox = field(repr=False)
-    stamp: str = ""
-    known: Bands | None = None
-
-    def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("geosoil.Planes", self.names, self.stamp)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows, columns."""
-        rows, cols = self.geobox.shape
-        return len(self.names), int(rows), int(cols)
-
-    def take(self, positions: list[int]) -> Planes:
-        """Some of the planes."""
-        return Planes(
-            tuple(self.names[place] for place in positions),
-            tuple(self.arrays[place] for place in positions),
-            self.geobox,
-            self.stamp,
-            self.known.take(positions) if self.known is not None else None,
-        )
-
-    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
-        """See `lazy.WindowReader`."""
-        out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
-        for place, band in enumerate(bands):
-            window = self.arrays[band][slice(*rows), slice(*cols)]
-            try:
-                values = window.data.compute(scheduler="synchronous") if window.chunks is not None else window.values
-            except (OSError, RuntimeError, ValueError) as error:
-                raise InputError(
-                    f"band {self.names[band]!r} cannot be read in rows {rows[0]}-{rows[1] - 1}",
-                    code="GS-RASTER-READ",
-                    details=[
-                        f"source: {redact(self.stamp) or 'an xarray object'}",
-                        f"window: rows {rows[0]} to {rows[1] - 1}, columns {cols[0]} to {cols[1] - 1}",
-                        redact(str(error))[:300],
-                    ],
-                    hint="the file is cut off or damaged, or its disk or server failed: copy it again",
-                ) from error
-            out[place] = _finite(np.asarray(values), self.arrays[band].attrs)
-        return out
-
-    def dask(self, chunks: int) -> da.Array:
-        """The planes as one dask array; the chunks of planes that are dask arrays are kept."""
-        planes = [self._plane(place, chunks) for place in range(len(self.names))]
-        return da.stack(planes)
-
-    def _plane(self, place: int, chunks: int) -> da.Array:
-        plane = self.arrays[place]
-        data = plane.data if plane.chunks is not None else da.from_array(plane.values, chunks=chunks)
-        return data.map_blocks(
-            _finite, plane.attrs, dtype=np.float32, meta=np.empty((0, 0), np.float32), name=None, token=None
-        )
-
-
-def _finite(values: NDArray[Any], attrs: dict[str, Any]) -> Float32:
-    """Values as float32 with NaN for no data, where the attributes still say how they are stored."""
-    nodata = attrs.get("_FillValue", attrs.get("missing_value", attrs.get("nodata")))
-    scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
-    with np.errstate(over="ignore", invalid="ignore"):
-        out = (values * scale + offset if (scale, offset) != (1.0, 0.0) else values).astype(np.float32)
-        out[~np.isfinite(out)] = np.nan
-    if nodata is not None:
-        out[np.isin(values, np.asarray(nodata).astype(values.dtype, casting="unsafe"))] = np.nan
-    return out
 
 
 def is_store(address: str) -> bool:
@@ -134,7 +41,7 @@ def is_store(address: str) -> bool:
     return suffix(address) in _NETCDF | {".zarr"} or (not is_remote(address) and Path(address).is_dir())
 
 
-def open_store(address: str, *, crs: str | None = None) -> Planes:
+def open_store(address: str, *, crs: str | None = None) -> VariableStack:
     """Open a NetCDF file or a Zarr store.
 
     Raises
@@ -153,7 +60,7 @@ def open_store(address: str, *, crs: str | None = None) -> Planes:
             details=[f"file: {redact(address)}", redact(str(error))[:300]],
             hint="download it first" if is_remote(address) else "check that it is a whole NetCDF file or Zarr store",
         ) from error
-    return planes_of(dataset, address, crs=crs, stamp=_stamp(address))
+    return _stack_of(dataset, address, crs, _stamp(address))
 
 
 def _engine(address: str) -> str:
@@ -166,50 +73,70 @@ def _engine(address: str) -> str:
 
 
 def _stamp(address: str) -> str:
-    changed = "" if is_remote(address) else f" {Path(address).stat().st_mtime_ns}"
-    return address + changed
+    return address if is_remote(address) else f"{address}|{Path(address).stat().st_mtime_ns}"
 
 
-def planes_of(
-    source: xr.DataArray | xr.Dataset, address: str = "the scene", *, crs: str | None = None, stamp: str = ""
-) -> Planes:
-    """The planes of an xarray object, dimensions in any order.
+def cube_of(source: xr.DataArray | xr.Dataset, *, chunks: int, crs: str | None = None) -> Cube:
+    """The bands of an xarray object as one lazy array; dask arrays keep their chunks and stay uncomputed.
 
     Parameters
     ----------
     source : DataArray or Dataset
-        Variables without rows and columns are passed over.
-    address : str
-        How messages call it.
+        Dimensions in any order; variables without rows and columns are passed over.
+    chunks : int
+        Edge of the chunks of what is not chunked yet, cells.
     crs : str, optional
         CRS where the object has none.
-    stamp : str
-        What tells these data from others; default: dask's token of them.
     """
-    variables = _gridded(source, address)
-    first = variables[0]
-    geobox = _geobox(first, source, address, crs)
-    rows, _ = _spatial(first)  # type: ignore[misc]
-    ascending = first[rows].size > 1 and rows in first.coords and float(first[rows][1]) > float(first[rows][0])
+    stack = _stack_of(source, "the scene", crs, tokenize(source))
+    if isinstance(source, xr.DataArray) and _is_scene(source):
+        return Cube(source.data, stack.bands, stack.geobox)
+    return Cube(stack.lazy(chunks), stack.bands, stack.geobox)
+
+
+def _is_scene(source: xr.DataArray) -> bool:
+    """Whether `open_scene` made it, so that nothing is left to decode."""
+    ours = source.dims == ("band", "y", "x") and source.dtype == np.float32 and source.chunks is not None
+    return ours and "sources" in source.attrs and "classes" in source.coords and bool(source["y"][0] >= source["y"][-1])
+
+
+def _stack_of(source: xr.DataArray | xr.Dataset, address: str, crs: str | None, stamp: str) -> VariableStack:
+    gridded = _gridded(source, address)
+    geobox = _geobox(gridded[0], source, address, crs)
     single = isinstance(source, xr.DataArray)
-    planes = [
-        (name, plane[::-1] if ascending else plane)
-        for variable in variables
-        for name, plane in _planes(variable, single=single)
-    ]
-    known = Bands.of(source) if single and _is_scene(source) else None
-    return Planes(
-        names=known.names if known is not None else tuple(name for name, _ in planes),
-        arrays=tuple(plane for _, plane in planes),
-        geobox=geobox,
-        stamp=stamp or tokenize(source),
-        known=known,
-    )
+    names = tuple(name for one in gridded for name in _names(one, single=single))
+    known = Bands.of(source) if isinstance(source, xr.DataArray) and _has_named_bands(source) else None
+    return VariableStack(tuple(_north_up(one) for one in gridded), known or Bands(names), geobox, stamp)
 
 
-def _is_scene(source: xr.DataArray | xr.Dataset) -> bool:
-    """Whether its bands are named, as those of a scene."""
-    return "band" in source.dims and "band" in source.coords and source["band"].dtype.kind in "UTO"
+def _has_named_bands(source: xr.DataArray) -> bool:
+    others = set(source.dims) - set(_spatial(source) or ())
+    return others == {"band"} and "band" in source.coords and source["band"].dtype.kind in "UTO"
+
+
+def _north_up(array: xr.DataArray) -> Variable:
+    """The variable with rows and columns last, its northernmost row first."""
+    rows, cols = _spatial(array)  # type: ignore[misc]
+    ordered = array.transpose(..., rows, cols)
+    centres = ordered[rows].values
+    flip = len(centres) > 1 and centres[1] > centres[0]
+    ordered = ordered.isel({rows: slice(None, None, -1)}) if flip else ordered
+    planes = int(np.prod(ordered.shape[:-2]))
+    return Variable(ordered, tuple(range(planes)))
+
+
+def _names(variable: xr.DataArray, *, single: bool) -> list[str]:
+    """Names of a variable's planes, after it and its further coordinates."""
+    spatial = _spatial(variable)
+    others = [str(dim) for dim in variable.dims if str(dim) not in (spatial or ())]
+    name = str(variable.name) if variable.name is not None else "band"
+    found = []
+    for labels in product(*[_labels(variable, dim, single=single) for dim in others]):
+        parts = [label for label in labels if label]
+        # Labels in words name the bands of a single array; others say which slice of the variable it is.
+        worded = single and parts and not all(part.replace(".", "").isdecimal() for part in parts)
+        found.append("_".join(parts if worded else [name, *parts]))
+    return found
 
 
 def _spatial(array: xr.DataArray) -> tuple[str, str] | None:
@@ -239,20 +166,6 @@ def _gridded(source: xr.DataArray | xr.Dataset, address: str) -> list[xr.DataArr
             hint="open one of them with xarray and give that",
         )
     return gridded
-
-
-def _planes(variable: xr.DataArray, *, single: bool) -> Iterator[tuple[str, xr.DataArray]]:
-    """The planes of one variable, named after it and its further coordinates."""
-    spatial = _spatial(variable)
-    others = [dim for dim in variable.dims if str(dim) not in (spatial or ())]
-    ordered = variable.transpose(*others, *(spatial or ()))
-    labels = [_labels(variable, str(dim), single=single) for dim in others]
-    name = str(variable.name) if variable.name is not None else ""
-    for index in product(*[range(variable.sizes[dim]) for dim in others]):
-        parts = [text for text in (labels[axis][place] for axis, place in enumerate(index)) if text]
-        # Labels that name the bands of a single array stand alone; others say which slice of the variable it is.
-        named = single and parts and not all(part.isdecimal() for part in parts)
-        yield "_".join(parts if named else [name or "band", *parts]) if parts else (name or "band"), ordered[index]
 
 
 def _labels(variable: xr.DataArray, dim: str, *, single: bool) -> list[str]:

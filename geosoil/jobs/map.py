@@ -366,7 +366,9 @@ def _needed(
     ]
     union = sorted({place for places in found for place in places})
     where = {place: row for row, place in enumerate(union)}
-    return stack.isel(band=union), tuple(tuple(where[place] for place in places) for places in found)
+    # Not isel with a list: dask would then read all bands of a chunk.
+    chosen = open_scene(stack, bands=[offered[place] for place in union])
+    return chosen, tuple(tuple(where[place] for place in places) for places in found)
 
 
 def _folder(folder: Path, outputs: Sequence[Output], *, overwrite: bool) -> Path:

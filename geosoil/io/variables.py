@@ -1,0 +1,219 @@
+"""Bands that are xarray variables or dask arrays already: windows of them, and what their numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from geosoil.bands import Bands
+from geosoil.errors import InputError
+
+from .addresses import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from numpy.typing import NDArray
+
+    from geosoil.types import Float32, Int64
+
+__all__ = ["Cube", "Variable", "VariableStack"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable with any further dimensions, each combination of them one band.
+
+    Attributes
+    ----------
+    array : DataArray
+        Further dimensions, then rows from the north, then columns.
+    planes : tuple of int
+        The bands: positions in the further dimensions, counted as if they were one.
+    """
+
+    array: xr.DataArray = field(repr=False)
+    planes: tuple[int, ...]
+
+    def read(self, places: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """The window of some of the bands."""
+        planes = np.asarray(self.planes)[places]
+        window = self.array[..., slice(*rows), slice(*cols)]
+        if self.array.ndim == 3:
+            # A file often stores the bands of a cell together: take the whole range in one read.
+            first = int(planes.min())
+            values = _values(window[first : int(planes.max()) + 1])[planes - first]
+        elif self.array.ndim == 2:
+            values = _values(window)[np.newaxis][planes]
+        else:
+            places_of = np.unravel_index(planes, self.array.shape[:-2])
+            values = np.stack([_values(window[tuple(int(p) for p in place)]) for place in zip(*places_of, strict=True)])
+        return decode(values, self.array.attrs)
+
+    def lazy(self, chunks: int) -> da.Array:
+        """The bands as a dask array ``(band, y, x)``."""
+        array = self.array
+        data = array.data if array.chunks is not None else da.from_array(array.values, chunks="auto")
+        data = data.reshape((-1, *array.shape[-2:]))
+        if array.chunks is None:
+            data = data.rechunk((-1, chunks, chunks))
+        lazy: da.Array = data.map_blocks(
+            decode, dict(array.attrs), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
+        )
+        return lazy
+
+
+def _values(window: xr.DataArray) -> NDArray[Any]:
+    if window.chunks is not None:
+        return np.asarray(window.data.compute(scheduler="synchronous"))
+    return np.asarray(window.values)
+
+
+def decode(values: NDArray[Any], attrs: Mapping[Hashable, Any]) -> Float32:
+    """Values as float32 with NaN for no data, where the attributes still say how they are stored.
+
+    >>> decode(np.array([10, -1], np.int16), {"_FillValue": -1, "scale_factor": 0.5})
+    array([ 5., nan], dtype=float32)
+    """
+    nodata = attrs.get("_FillValue", attrs.get("missing_value", attrs.get("nodata")))
+    scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        plain = scale == 1.0 and offset == 0.0
+        out = (values if plain else values * scale + offset).astype(np.float32)
+    out[~np.isfinite(out)] = np.nan
+    if nodata is not None:
+        out[np.isin(values, np.atleast_1d(nodata))] = np.nan
+    return out
+
+
+@dataclass(frozen=True)
+class VariableStack:
+    """Variables on one grid, their bands one after the other.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        Where values come from.
+    bands : Bands
+        What is known of the bands.
+    geobox : GeoBox
+        Their grid.
+    stamp : str
+        What tells these data from others, for dask; the address with the time of change.
+    """
+
+    variables: tuple[Variable, ...] = field(repr=False)
+    bands: Bands
+    geobox: GeoBox = field(repr=False)
+    stamp: str = field(default="", repr=False)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("geosoil.VariableStack", self.bands, [one.planes for one in self.variables], self.stamp)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        rows, cols = self.geobox.shape
+        return len(self.bands), int(rows), int(cols)
+
+    def take(self, positions: list[int]) -> VariableStack:
+        """Some of the bands, in the order given."""
+        owners = [(one, plane) for one in self.variables for plane in one.planes]
+        runs: list[Variable] = []
+        for one, plane in (owners[position] for position in positions):
+            if runs and runs[-1].array is one.array:
+                runs[-1] = replace(runs[-1], planes=(*runs[-1].planes, plane))
+            else:
+                runs.append(replace(one, planes=(plane,)))
+        return replace(self, variables=tuple(runs), bands=self.bands.take(positions))
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """See `lazy.WindowReader`."""
+        out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
+        first = 0
+        for one in self.variables:
+            wanted = np.flatnonzero((bands >= first) & (bands < first + len(one.planes)))
+            if len(wanted):
+                try:
+                    out[wanted] = one.read(bands[wanted] - first, rows, cols)
+                except (OSError, RuntimeError, ValueError) as error:
+                    raise self._unreadable(self.bands.names[bands[wanted[0]]], rows, cols, error) from error
+            first += len(one.planes)
+        return out
+
+    def _unreadable(self, name: str, rows: tuple[int, int], cols: tuple[int, int], error: Exception) -> InputError:
+        return InputError(
+            f"band {name[:30]!r} cannot be read in rows {rows[0]}-{rows[1] - 1}",
+            code="GS-RASTER-READ",
+            details=[
+                f"file: {redact(self.stamp.split('|')[0])}",
+                f"window: rows {rows[0]} to {rows[1] - 1}, columns {cols[0]} to {cols[1] - 1}",
+                redact(str(error))[:300],
+            ],
+            hint="the file is cut off or damaged, or its disk or server failed: copy it again",
+        )
+
+    def lazy(self, chunks: int) -> da.Array:
+        """The bands as one dask array; the chunks of variables that are dask arrays are kept."""
+        arrays = [one.lazy(chunks) for one in self.variables]
+        return arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
+
+
+@dataclass(frozen=True)
+class Cube:
+    """A scene that somebody has opened already: its own dask array, neither copied nor computed.
+
+    Attributes
+    ----------
+    array : dask array
+        ``(band, y, x)`` float32, northernmost row first.
+    bands : Bands
+        What the scene says of them.
+    geobox : GeoBox
+        Its grid.
+    """
+
+    array: da.Array = field(repr=False)
+    bands: Bands
+    geobox: GeoBox = field(repr=False)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("geosoil.Cube", self.array.name)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        bands, rows, cols = self.array.shape
+        return int(bands), int(rows), int(cols)
+
+    def take(self, positions: list[int]) -> Cube:
+        """Some of the bands, by slices: unlike a list, dask joins them with later windows into one small read."""
+        runs = _runs(positions)
+        slices = [self.array[run.start : run.stop] for run in runs]
+        array = slices[0] if len(slices) == 1 else da.concatenate(slices)
+        return Cube(array, self.bands.take(positions), self.geobox)
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """See `lazy.WindowReader`."""
+        window = self.take(bands.tolist()).array[:, slice(*rows), slice(*cols)]
+        return np.asarray(window.compute(scheduler="synchronous"), np.float32)
+
+
+def _runs(positions: list[int]) -> list[range]:
+    """Positions as runs of neighbours.
+
+    >>> _runs([4, 5, 6, 2])
+    [range(4, 7), range(2, 3)]
+    """
+    runs: list[range] = []
+    for position in positions:
+        if runs and runs[-1].stop == position:
+            runs[-1] = range(runs[-1].start, position + 1)
+        else:
+            runs.append(range(position, position + 1))
+    return runs
