@@ -177,7 +177,7 @@ def _epoch(
         part = train.take(rows)
         loss = _loss(forward(*part.inputs), part)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += loss.detach() * len(rows)
     return float(total / len(train))

@@ -185,7 +185,8 @@ class PatchNet(nn.Module):
         x = self.drop_cells(self._blocks(x, layers, len(self.convs))).flatten(1)
         if self.spec.outputs > 1:
             x = self.drop(self.relu(self.branch(x)))
-            return self.heads(x.unsqueeze(-1)).squeeze(-1)
+            branches: Tensor = self.heads(x.unsqueeze(-1)).squeeze(-1)
+            return branches
         if self.spec.depth_input:
             if depth is None:
                 raise ValueError("this network takes the depth")

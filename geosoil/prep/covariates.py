@@ -48,7 +48,7 @@ class Selection:
 
 
 def select_covariates(
-    centre: Float32,
+    centre: Float32 | Float64,
     names: Sequence[str],
     layers: Layers,
     *,
@@ -91,29 +91,29 @@ def select_covariates(
     InputError
         ``GS-COVARIATES-CONSTANT``: every band is constant.
     """
-    centre = np.asarray(centre, np.float64)
+    values = np.asarray(centre, np.float64)
     dropped: dict[str, str] = {}
-    varying = [place for place in range(len(names)) if np.ptp(centre[:, place]) > 0]
+    varying = [place for place in range(len(names)) if np.ptp(values[:, place]) > 0]
     dropped.update({name: "constant at the profiles" for place, name in enumerate(names) if place not in varying})
     if not varying:
         raise InputError(
             "every covariate is constant at the profiles",
             code="GS-COVARIATES-CONSTANT",
-            details=[f"{name} = {centre[0, place]:g}" for place, name in enumerate(names[:10])],
+            details=[f"{name} = {values[0, place]:g}" for place, name in enumerate(names[:10])],
             hint="check that the samples lie where the covariates vary",
         )
     is_class = np.array([name in classes for name in names])
-    strength = _strengths(centre, layers, is_class)
+    strength = _strengths(values, layers, is_class)
     order = sorted(varying, key=lambda place: (-strength[place], place))
     strong = [place for place in order if strength[place] >= min_correlation] or order[:1]
     for place in order:
         if place not in strong:
             dropped[names[place]] = f"|r| with the target {strength[place]:.3f} < {min_correlation:g}"
-    ranked = _not_redundant(centre, names, strong, is_class, max_correlation, dropped)
+    ranked = _not_redundant(values, names, strong, is_class, max_correlation, dropped)
     curve: tuple[tuple[int, float], ...] = ()
     count = len(ranked)
     if step and len(ranked) > step:
-        measure = evaluate or _forest_rmse(centre, layers, seed)
+        measure = evaluate or _forest_rmse(values, layers, seed)
         counts = [*range(step, len(ranked), step), len(ranked)]
         curve = tuple((number, measure(np.array(ranked[:number]))) for number in counts)
         count = min(curve, key=lambda point: point[1])[0]

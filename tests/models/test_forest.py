@@ -39,7 +39,7 @@ def test_the_grid_search_takes_large_leaves_for_noise_and_small_ones_for_a_clear
     rng = np.random.default_rng(3)
     features = rng.random((300, 1, 1, 3), np.float32)
     where = Layers(np.arange(300), np.full(300, 2.5), np.zeros(300, np.int64), rng.standard_normal(300))
-    clear = Layers(where.profile, where.depth_cm, where.target, features[:, 0, 0, 0] * 10.0)
+    clear = Layers(where.profile, where.depth_cm, where.target, features[:, 0, 0, 0].astype(np.float64) * 10)
     grid = Forest(trees=60, max_features=(1.0,), min_samples_leaf=(1, 40))
     assert grid.fit(features, where, np.array([2.5])).chosen[0][1] == 40
     assert grid.fit(features, clear, np.array([2.5])).chosen[0][1] == 1
