@@ -194,14 +194,16 @@ def _scene(study: Study, scene: xr.DataArray | None) -> xr.DataArray:
 
 def _samples(study: Study, soil_property: Property, samples: Any) -> gpd.GeoDataFrame:
     config, how = study.samples, study.how(soil_property.code)
+    # A GeoDataFrame brings its own places; what the study says of its file's is not about it.
+    placed = isinstance(samples, gpd.GeoDataFrame)
     return open_samples(
         config.path if samples is None else samples,
         property=soil_property,
         column=how.column,
         unit=how.unit,
-        sites=config.sites,
-        layer=config.layer,
-        crs=config.crs,
+        sites=None if placed else config.sites,
+        layer=config.layer if samples is None else None,
+        crs=None if placed else config.crs,
         id=config.id,
         x=config.x,
         y=config.y,
