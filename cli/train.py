@@ -53,13 +53,22 @@ def command(
       geosoil train study.toml soc.gsm
       geosoil train study.toml --property pb --model rf -o pb.gsm
     """
+    import os
+
     from geosoil.config import load_study
     from geosoil.jobs.train import summary, train
 
     start_logging(verbose, quiet, log_file)
-    settings = load_study(
-        study, property=code, seed=seed, model__kind=kind, model__patch=patch, model__device=device, unit=unit
-    )
+    flags: dict[str, object] = {
+        "property": code,
+        "seed": seed,
+        "model__kind": kind,
+        "model__patch": patch,
+        "model__device": device,
+    }
+    if unit is not None:
+        flags[f"properties__{code or load_study(study).property}__unit"] = unit
+    settings = load_study(study, **flags)
     target = output or model
     if dry_run:
         emit({"study": settings.model_dump(mode="json")}, settings.model_dump_json(indent=2), as_json)
@@ -73,7 +82,7 @@ def command(
             overwrite=overwrite,
             resume=resume,
             report=report,
-            num_workers=num_workers,
+            num_workers=num_workers or os.cpu_count() or 1,
             progress=progress,
         )
     emit({"model": str(target), "card": bundle.card.model_dump(mode="json")}, summary(bundle, target), as_json)

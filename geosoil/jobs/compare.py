@@ -266,7 +266,9 @@ def _zone_of(study: Study, data: TrainingSet) -> Sequence[str]:
 def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """One score table for each property and study."""
     tables = []
-    for (code, question), frame in predictions.groupby(["property", "study"], sort=False):
+    pairs = predictions[["property", "study"]].drop_duplicates()
+    for code, question in pairs.itertuples(index=False):
+        frame = predictions[(predictions["property"] == code) & (predictions["study"] == question)]
         table = score_table(frame)
         table.insert(0, "study", question)
         table.insert(0, "property", code)

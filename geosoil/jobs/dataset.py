@@ -274,13 +274,13 @@ def _drop_thin(layers: Layers, depths: Sequence[Depth], report: dict[str, Any]) 
     kept = np.flatnonzero(counts >= LEAST_LAYERS)
     if len(kept) == len(depths) or len(kept) == 0:
         return layers, tuple(depths)
-    thin = [str(depths[place]) for place in np.flatnonzero(counts < LEAST_LAYERS)]
+    thin = [str(depths[int(place)]) for place in np.flatnonzero(counts < LEAST_LAYERS)]
     log.warning("depths with fewer than %d layers are left out: %s", LEAST_LAYERS, listing(thin))
     place = np.full(len(depths), -1, np.int64)
     place[kept] = np.arange(len(kept))
     keep = place[layers.target] >= 0
     thinned = Layers(layers.profile[keep], layers.depth_cm[keep], place[layers.target[keep]], layers.value[keep])
-    return thinned, tuple(depths[one] for one in kept)
+    return thinned, tuple(depths[int(one)] for one in kept)
 
 
 def _enough(profiles: gpd.GeoDataFrame, soil_property: Property, report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,14 @@ class Fitted:
         return self.predictor.predict(self.encoder.encode(raw[:, place], unseen="missing"))
 
 
-def fit(data: TrainingSet, rows: Int64, recipe: Recipe, seed: int, progress: Progress = quiet) -> Fitted:
+def fit(
+    data: TrainingSet,
+    rows: Int64,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress = quiet,
+    checkpoint: Path | None = None,
+) -> Fitted:
     """Fit a recipe on some profiles of a training set.
 
     Parameters
@@ -61,6 +69,8 @@ def fit(data: TrainingSet, rows: Int64, recipe: Recipe, seed: int, progress: Pro
         With patches at least as wide as the recipe's.
     rows : (n,) int64
         The profiles to fit on. Selection, scaling, transform and early stopping see these only.
+    checkpoint : Path, optional
+        Folder for the state of networks in training; a fit that finds it goes on.
     """
     data = data.narrow(recipe.model.patch)
     layers = subset(data.layers, rows)
@@ -86,7 +96,7 @@ def fit(data: TrainingSet, rows: Int64, recipe: Recipe, seed: int, progress: Pro
         classes={name: how for name, how in data.classes.items() if name in selection.kept},
         mask_channel=recipe.covariates.mask_channel,
     )
-    estimator = _estimator(recipe, encoder, seed)
+    estimator = _estimator(recipe, encoder, seed, checkpoint)
     predictor = estimator.fit(encoder.encode(raw[:, place]), scaled, data.depths_cm, progress)
     return Fitted(encoder, transform, predictor, selection)
 
@@ -98,8 +108,10 @@ def folds_of(data: TrainingSet, scheme: str, folds: int, seed: int, block_m: flo
     """
     if scheme == "random":
         return random_folds(np.arange(len(data)), folds, seed)
-    metres = data.geobox.crs.projected
-    profiles = data.profiles if metres else data.profiles.to_crs(data.profiles.estimate_utm_crs())
+    crs = data.geobox.crs
+    profiles = (
+        data.profiles if crs is not None and crs.projected else data.profiles.to_crs(data.profiles.estimate_utm_crs())
+    )
     return spatial_folds(np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m)
 
 
@@ -154,13 +166,15 @@ def cross_validate(
     num_workers: int = 1,
     progress: Progress = quiet,
     message: str = "cross-validation",
+    checkpoint: Path | None = None,
 ) -> CrossValidation:
     """Predict each profile by a fit that never saw it.
 
     The bias correction of a fold's back-transformation uses the residuals of the other folds.
     """
     count = int(folds.max()) + 1
-    tasks = [(data, recipe, folds, fold, seed + fold) for fold in range(count)]
+    places = [None if checkpoint is None else checkpoint / f"fold-{fold}" for fold in range(count)]
+    tasks = [(data, recipe, folds, fold, seed + fold, places[fold]) for fold in range(count)]
     parts = run_tasks(_held_out, tasks, num_workers=num_workers, progress=progress, message=message)
     scaled = np.full((len(data), len(data.depths)), np.nan)
     for rows, values, _ in parts:
@@ -205,8 +219,10 @@ def recipe_of(study: Study, code: str | None = None) -> Recipe:
     )
 
 
-def _estimator(recipe: Recipe, encoder: Encoder, seed: int) -> Estimator:
+def _estimator(recipe: Recipe, encoder: Encoder, seed: int, checkpoint: Path | None) -> Estimator:
     """The estimator that a recipe names, with the encoder's class columns."""
+    if checkpoint is not None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
     model = recipe.model
     if model.kind == "rf":
         return Forest(trees=model.trees, seed=seed, depth_as_input=recipe.depth_as_input)
@@ -223,6 +239,7 @@ def _estimator(recipe: Recipe, encoder: Encoder, seed: int) -> Estimator:
         "embeddings": encoder.embedded_columns,
         "seed": seed,
         "device": model.device,
+        "checkpoint": checkpoint,
     }
     if model.kind == "transfer":
         return DepthTransfer(frozen=model.frozen, tune_learning_rate=model.tune_learning_rate, **common)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from geosoil.bands import Bands
 from geosoil.config import load_study
@@ -70,7 +70,7 @@ def _samples(path: PathLike) -> dict[str, Any]:
             continue
         column = table[name]
         entry: dict[str, Any] = {"name": str(name), "type": str(column.dtype), "missing": int(column.isna().sum())}
-        if np.issubdtype(column.dtype, np.number) and column.notna().any():
+        if pd.api.types.is_numeric_dtype(column) and column.notna().any():
             entry.update(lowest=float(column.min()), highest=float(column.max()))
         columns.append(entry)
     return {"kind": "samples", "path": str(path), "rows": len(table), "columns": columns, "notes": list(notes)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import platform
+import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +16,11 @@ import numpy as np
 
 import geosoil
 from geosoil.config import Study, load_study
-from geosoil.io.atomic import check_output
+from geosoil.io.atomic import check_output, output_error
 from geosoil.jobs.dataset import TrainingSet, build
-from geosoil.jobs.fit import CrossValidation, Fitted, cross_validate, fit, folds_of, recipe_of
+from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.report.training import write_training
 from geosoil.score import score_table
 from geosoil.types import PathLike, Progress, quiet
 
@@ -39,6 +42,7 @@ def train(
     scene: xr.DataArray | None = None,
     report: PathLike | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     num_workers: int = 1,
     progress: Progress = quiet,
 ) -> Bundle:
@@ -59,6 +63,8 @@ def train(
         HTML report to write.
     overwrite : bool
         Replace an existing model file.
+    resume : bool
+        Go on with a training of the same study that was interrupted; its networks end as they would have.
     num_workers : int
         Processes for the folds; the result does not depend on it.
     progress : callable
@@ -80,8 +86,18 @@ def train(
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
-    checked = cross_validate(data, recipe, folds, study.seed, num_workers=num_workers, progress=progress)
-    fitted = fit(data, np.arange(len(data)), recipe, study.seed, _named(progress, "training"))
+    work = None if output is None else _work_folder(Path(output), study, resume=resume)
+    checked = cross_validate(
+        data, recipe, folds, study.seed, num_workers=num_workers, progress=progress, checkpoint=work
+    )
+    fitted = fit(
+        data,
+        np.arange(len(data)),
+        recipe,
+        study.seed,
+        _named(progress, "training"),
+        None if work is None else work / "all",
+    )
     frame = checked.frame(data)
     bundle = Bundle(
         card=_card(study, data, fitted, frame),
@@ -92,9 +108,24 @@ def train(
     )
     if output is not None:
         bundle.save(output, overwrite=overwrite)
+    if work is not None:
+        shutil.rmtree(work, ignore_errors=True)
     if report is not None:
-        _report(Path(report), study, data, bundle, checked, frame)
+        write_training(Path(report), bundle.card, data.report, frame, bundle.soil_property)
     return bundle
+
+
+def _work_folder(output: Path, study: Study, *, resume: bool) -> Path:
+    """Where the networks in training are kept, beside the model; of this study and no other."""
+    key = hashlib.sha256(study.model_dump_json().encode()).hexdigest()[:12]
+    work = output.parent / f".geosoil-train-{output.stem}-{key}"
+    if not resume:
+        shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(output, error) from error
+    return work
 
 
 def _named(progress: Progress, name: str) -> Progress:
@@ -129,7 +160,7 @@ def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) 
             colours=soil.colours,
         ),
         depths=tuple((depth.top_cm, depth.bottom_cm) for depth in data.depths),
-        crs=geobox.crs.to_wkt(),
+        crs=geobox.crs.to_wkt() if geobox.crs is not None else "",
         extent=(west, south, east, north),
         cell=(abs(float(geobox.resolution.x)), abs(float(geobox.resolution.y))),
         encoder=fitted.encoder.to_meta(),
@@ -158,14 +189,6 @@ def _scores(study: Study, frame: pd.DataFrame) -> tuple[dict[str, Any], ...]:
         values = dict(zip(rows["metric"], rows["mean"], strict=True))
         found.append({"depth": str(depth), "split": split, **{name: float(value) for name, value in values.items()}})
     return tuple(found)
-
-
-def _report(
-    path: Path, study: Study, data: TrainingSet, bundle: Bundle, checked: CrossValidation, frame: pd.DataFrame
-) -> None:
-    from geosoil.report.training import write_training
-
-    write_training(path, bundle.card, data.report, frame, bundle.soil_property)
 
 
 def summary(bundle: Bundle, path: PathLike | None = None) -> str:

@@ -119,7 +119,8 @@ def train_network(
     frozen : sequence of Module
         Kept in evaluation mode, so that frozen batch norms do not drift.
     checkpoint : path, optional
-        Where to keep the state; a training that finds it goes on from there to the same end.
+        Where to keep the state; a training that finds it goes on from there to the same end, and one that had ended
+        is not repeated.
 
     Raises
     ------
@@ -135,6 +136,8 @@ def train_network(
     if checkpoint is not None and checkpoint.exists():
         start, fit, best = _restore(checkpoint, net, optimizer, generator)
     for epoch in range(start, schedule.epochs):
+        if epoch >= _last(fit, schedule):
+            break
         net.train()
         for one in frozen:
             one.eval()
@@ -154,14 +157,17 @@ def train_network(
         progress(epoch + 1, schedule.epochs, message)
         if checkpoint is not None and (epoch + 1) % _CHECKPOINT_EVERY == 0:
             _save(checkpoint, net, optimizer, generator, fit, best, epoch + 1)
-        if epoch - fit.best_epoch >= schedule.patience:
-            break
+    if checkpoint is not None:
+        _save(checkpoint, net, optimizer, generator, fit, best, len(fit.validation))
     net.load_state_dict(best)
     net.eval()
     progress(schedule.epochs, schedule.epochs, message)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return fit
+
+
+def _last(fit: Fit, schedule: Schedule) -> int:
+    """Number of epochs after which to stop, as things stand."""
+    return min(schedule.epochs, fit.best_epoch + 1 + schedule.patience)
 
 
 def _epoch(

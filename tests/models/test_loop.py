@@ -88,7 +88,11 @@ def test_a_stopped_training_goes_on_to_the_same_end(epochs: int, tmp_path: Path)
     resumed, fit = run(60, path=path)
     assert same(undisturbed, resumed)
     assert fit.validation == whole.validation
-    assert not path.exists()
+    calls: list[int] = []
+    net = network()
+    train_network(net, net, *problem(), schedule, seed=3, checkpoint=path, progress=lambda *one: calls.append(one[0]))
+    assert same(undisturbed, net)
+    assert calls == [60], "a training that had ended was repeated"
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
