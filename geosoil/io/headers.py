@@ -117,7 +117,7 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None) -> Raster
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise _unreadable(address, "its numbers are complex")
     _check_whole(handle, dataset)
-    found = CRS(dataset.crs.to_wkt()) if dataset.crs else None
+    found = CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
     transform = _check_transform(address, dataset)
     geobox, south_up = _north_up((dataset.height, dataset.width), transform, choose_crs(found, crs, address))
     indexes = [

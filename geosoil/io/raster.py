@@ -106,7 +106,7 @@ def open_scene(
     offered = [name for part in parts for name in part.bands.names]
     _check_known("bands", bands, offered)
     _check_known("classes", class_names, offered)
-    target = _target(parts, align, crs)
+    target = _target(parts, align)
     marked = [_marked(part, class_names) for part in _stacked(parts)]
     placed = [_put_on(part, target, resampling) for part in marked]
     return _scene(_chosen(placed, bands), target, chunks, sources)
@@ -207,12 +207,12 @@ def _marked(part: _Part, classes: Sequence[str]) -> _Part:
     return replace(part, bands=replace(part.bands, classes=marks))
 
 
-def _target(parts: Sequence[_Part], align: PathLike | None, crs: str | None) -> GeoBox:
+def _target(parts: Sequence[_Part], align: PathLike | None) -> GeoBox:
     """The scene's grid."""
     if align is None:
         refuse_mismatch([(part.address or "the scene", part.geobox) for part in parts])
         return parts[0].geobox
-    like = [_open(address, crs) for address in expand(align)]
+    like = [_open(address, None) for address in expand(align)]
     refuse_mismatch([(part.address, part.geobox) for part in like])
     return like[0].geobox
 
