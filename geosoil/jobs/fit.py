@@ -115,10 +115,12 @@ def folds_of(data: TrainingSet, scheme: str, folds: int, seed: int, block_m: flo
     return spatial_folds(np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), folds, seed, block_m=block_m)
 
 
-def _held_out(data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int) -> tuple[Int64, Float32, Fitted]:
+def _held_out(
+    data: TrainingSet, recipe: Recipe, folds: Int64, fold: int, seed: int, checkpoint: Path | None
+) -> tuple[Int64, Float32, Fitted]:
     """Predictions for the profiles of one fold by a fit on the others."""
     rows = np.flatnonzero(folds == fold)
-    fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed)
+    fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed, checkpoint=checkpoint)
     return rows, fitted.scaled(data.narrow(recipe.model.patch).raw[rows], data.bands), fitted
 
 
