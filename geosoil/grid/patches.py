@@ -46,9 +46,9 @@ def cells_of(scene: xr.DataArray, x: Float64, y: Float64) -> tuple[Int64, Int64,
     """
     geobox = scene.odc.geobox
     to_cell = ~geobox.affine
-    column, row = to_cell * (np.asarray(x, np.float64), np.asarray(y, np.float64))
     height, width = geobox.shape
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # points at infinity, or nowhere
+        column, row = to_cell * (np.asarray(x, np.float64), np.asarray(y, np.float64))
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return _whole(row, inside), _whole(column, inside), inside
 
@@ -106,15 +106,16 @@ def _inside(span: tuple[int, int], size: int) -> tuple[int, int]:
 
 def fill_window(part: xr.DataArray, beyond: tuple[int, int, int, int]) -> Float32:
     """Read what `lazy_window` left unread, on the calling thread."""
-    above, below, left, right = beyond
-    bands, height, width = part.shape
-    values = np.full((bands, above + height + below, left + width + right), np.nan, np.float32)
-    if height and width:
-        inner = values[:, above : above + height, left : left + width]
-        # A worker's own thread must not wait for a pool that it is part of.
-        inner[...] = part.data.compute(scheduler="synchronous") if part.chunks is not None else part.data
-        # Infinity is no data either, wherever the scene came from.
-        np.copyto(inner, np.nan, where=np.isinf(inner))
+    # A worker's own thread must not wait for a pool that it is part of.
+    found = part.data.compute(scheduler="synchronous") if part.chunks is not None else part.data
+    # A copy in any case: what dask gives may be the user's own memory.
+    pads = ((0, 0), beyond[:2], beyond[2:])
+    values: Float32 = np.pad(found, pads, constant_values=np.nan) if any(beyond) else np.array(found, order="C")
+    values = np.ascontiguousarray(values, np.float32)
+    # Infinity is no data either, wherever the scene came from.
+    infinite = np.isinf(values)
+    if infinite.any():
+        values[infinite] = np.nan
     return values
 
 

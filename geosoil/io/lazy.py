@@ -57,13 +57,18 @@ class _Sliced:
             window = np.empty((np.size(bands), bottom - top, right - left), np.float32)
         # Steps and single rows are taken from the window; the bands are there already.
         inner = window[0] if np.ndim(bands) == 0 else window
-        found: Float32 = inner[..., rows - top, :][..., cols - left]
-        return found
+        inner = inner if _whole(rows) else inner[..., rows - top, :]
+        return inner if _whole(cols) else inner[..., cols - left]
 
 
 def _span(places: Int64) -> tuple[int, int]:
     """First and one past the last of the places."""
     return (int(np.min(places)), int(np.max(places)) + 1) if np.size(places) else (0, 0)
+
+
+def _whole(places: Int64) -> bool:
+    """Whether the places are those from the first to the last in order."""
+    return bool(np.ndim(places) == 1 and (np.diff(places) == 1).all())
 
 
 # By the name of the array; an entry lives as long as some graph holds the reader.

@@ -51,13 +51,19 @@ class BandFormat:
         >>> BandFormat(1, nodata=-9999, scale=0.1).decode(np.array([250, -9999], np.int16))
         array([25., nan], dtype=float32)
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.scale == 1.0 and self.offset == 0.0:
-                values = stored.astype(np.float32)
-            else:
-                values = (stored.astype(np.float64) * self.scale + self.offset).astype(np.float32)
-        values[self._missing(stored)] = np.nan
+        values = np.empty(stored.shape, np.float32)
+        self.decode_into(values, stored)
         return values
+
+    def decode_into(self, values: Float32, stored: NDArray[Any]) -> None:
+        """The same, into a given array; that may be `stored` itself."""
+        missing = self._missing(stored)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.scale != 1.0 or self.offset != 0.0:
+                values[...] = stored.astype(np.float64) * self.scale + self.offset
+            elif values is not stored:
+                values[...] = stored
+        values[missing] = np.nan
 
     def _missing(self, stored: NDArray[Any]) -> Bool:
         if stored.dtype.kind == "f":
@@ -118,9 +124,10 @@ class RasterFile:
         """
         formats = [self.formats[place] for place in bands]
         stored, mask = self._read_stored([one.index for one in formats], rows, cols)
-        values = np.empty(stored.shape, np.float32)
+        values = stored if stored.dtype == np.float32 else np.empty(stored.shape, np.float32)
         for place, one in enumerate(formats):
-            values[place] = one.decode(stored[place])
+            source = stored[place]
+            one.decode_into(source if values is stored else values[place], source)
         if mask is not None:
             values[mask == 0] = np.nan
         return values[:, ::-1] if self.south_up else values
@@ -185,6 +192,8 @@ class FileStack:
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `lazy.WindowReader`."""
+        if len(self.files) == 1:
+            return self.files[0].read(bands, rows, cols)
         out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
         first = 0
         for file in self.files:

@@ -164,6 +164,16 @@ def test_infinity_of_the_users_array_is_no_data() -> None:
     assert np.isfinite(window).sum() == window.size - 1
 
 
+@pytest.mark.parametrize("chunks", [None, 8, 4])
+def test_window_is_the_callers_own(chunks: int | None) -> None:
+    scene = scene_of((8, 8), 8, missing=0).compute()
+    kept = scene.values.copy()
+    scene = scene if chunks is None else scene.copy(data=da.from_array(scene.values, chunks=(3, chunks, chunks)))
+    for window in (read_window(scene, (0, 8), (0, 8)), read_window(scene, (0, 4), (0, 4))):
+        window[...] = -1
+    np.testing.assert_array_equal(scene.values, kept)
+
+
 def test_reading_stays_on_the_calling_thread() -> None:
     import threading
 
