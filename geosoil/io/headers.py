@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_crs", "open_raster"]
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Largest VRT that is read as text, bytes.
+_MOST_VRT = 50 * 2**20
+# Sources of a VRT, and what in them leads to the network.
+_VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
 
 
 def open_raster(address: str, *, crs: str | None = None) -> RasterFile:
@@ -106,8 +112,22 @@ def _check_content(address: str) -> None:
         raise _unreadable(address, "the file is empty")
     if start.startswith(b"version https://git-lfs"):
         raise _unreadable(address, "it is a Git LFS pointer: fetch the file itself")
-    if start.startswith(b"<") and suffix(address) != ".vrt":
+    if suffix(address) == ".vrt":
+        _check_vrt(address)
+    elif start.startswith(b"<"):
         raise _unreadable(address, "it begins like a web page or XML: a download that failed?")
+
+
+def _check_vrt(address: str) -> None:
+    """Refuse a VRT on the disk that would fetch from the network, which nobody has asked for."""
+    path = Path(address)
+    if path.stat().st_size > _MOST_VRT:
+        raise _unreadable(address, f"a VRT of more than {_MOST_VRT} bytes")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for source in _VRT_SOURCE.finditer(text):
+        name = html.unescape(source[2]).strip()
+        if _NETWORK.search(name):
+            raise _unreadable(address, f"it reads from the network: {redact(name)[:200]}; give that address itself")
 
 
 def _describe(handle: Handle, dataset: DatasetReader, crs: str | None) -> RasterFile:

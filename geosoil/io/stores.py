@@ -60,6 +60,9 @@ def open_store(address: str, *, crs: str | None = None) -> VariableStack:
             details=[f"file: {redact(address)}", redact(str(error))[:300]],
             hint="download it first" if is_remote(address) else "check that it is a whole NetCDF file or Zarr store",
         ) from error
+    if suffix(address) not in _NETCDF:
+        # A Zarr store lists its members as they come, and not twice in the same order.
+        dataset = dataset[sorted(dataset.data_vars, key=str)]
     return _stack_of(dataset, address, crs, _stamp(address))
 
 
