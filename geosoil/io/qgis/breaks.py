@@ -1,0 +1,86 @@
+"""Class breaks that people can read: one set for all depths of a property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+
+from geosoil.types import PathLike
+
+if TYPE_CHECKING:
+    from geosoil.types import Float32, Float64
+
+__all__ = ["class_breaks", "decimated", "rounded_breaks"]
+
+#: Longest edge of a map as it is read for breaks and pictures, cells.
+EDGE = 512
+
+
+def class_breaks(paths: Sequence[PathLike], classes: int = 7) -> list[float]:
+    """Breaks shared by several maps, from their pooled values.
+
+    Only a decimated copy of each map is read (from its overviews), so the memory does not grow with the maps.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Maps of one property at several depths.
+    classes : int
+        Number of classes wanted; maps with few distinct values get fewer.
+
+    Returns
+    -------
+    list of float
+        Upper bounds of all classes but the last, increasing.
+    """
+    parts = [values[np.isfinite(values)] for values in map(decimated, paths)]
+    return rounded_breaks(np.concatenate(parts) if parts else np.empty(0), classes)
+
+
+def decimated(path: PathLike, edge: int = EDGE) -> Float32:
+    """A map with no edge longer than `edge` cells, ``(rows, columns)`` float32, NaN where there is no data."""
+    with rasterio.open(path) as file:
+        step = max(1.0, max(file.shape) / edge)
+        shape = tuple(max(1, round(length / step)) for length in file.shape)
+        values = file.read(1, out_shape=shape, masked=True, out_dtype="float32", resampling=Resampling.nearest)
+    filled: Float32 = values.filled(np.nan)
+    return filled
+
+
+def rounded_breaks(values: Float32 | Float64, classes: int = 7) -> list[float]:
+    """Breaks at equal shares of the values, each rounded to a multiple of 1, 2, 2.5 or 5 times a power of ten.
+
+    A break moves by at most a quarter of the distance to its neighbours, so that the order is kept and the classes
+    stay about equally large.
+
+    >>> rounded_breaks(np.linspace(0.0, 70.0, 701))
+    [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    >>> rounded_breaks(np.geomspace(10.0, 1000.0, 1000), classes=4)
+    [30.0, 100.0, 300.0]
+    """
+    if not values.size:
+        return [0.0]
+    shares = np.arange(1, classes) / classes
+    quantiles = np.unique(np.quantile(values.astype(np.float64), shares))
+    if len(quantiles) == 1:
+        return [float(f"{quantiles[0]:.3g}")]
+    gaps = np.diff(quantiles)
+    nearest = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
+    rounded = [_multiple(value, _step(gap / 2)) for value, gap in zip(quantiles, nearest, strict=True)]
+    return sorted(set(rounded))
+
+
+def _step(most: float) -> float:
+    """The largest of 1, 2, 2.5, 5 times a power of ten that is not above `most`."""
+    power = 10.0 ** np.floor(np.log10(most))
+    # Rounded, since 0.3 / 0.1 is a little less than 3.
+    return float(max(step for step in (1.0, 2.0, 2.5, 5.0) if step <= round(most / power, 9)) * power)
+
+
+def _multiple(value: float, step: float) -> float:
+    """The nearest multiple of a step, without the noise of binary fractions."""
+    return float(f"{round(value / step) * step:.12g}")
