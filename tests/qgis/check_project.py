@@ -19,7 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from osgeo import gdal
+from osgeo import gdal  # type: ignore[import-not-found]
 from qgis.core import (  # type: ignore[import-not-found]
     Qgis,
     QgsApplication,
@@ -88,8 +88,7 @@ def layers_open(view: View) -> str:
         assert layer.isValid(), f"{layer.name()} is not valid: {layer.error().message()}"
         assert layer.crs().isValid(), f"{layer.name()} has no CRS"
         assert layer.crs() == crs, f"{layer.name()} is in {layer.crs().authid()}, the project in {crs.authid()}"
-    file = gdal.Open(str(view.file(view.rasters[0]))).GetSpatialRef()
-    code = f"{file.GetAuthorityName(None)}:{file.GetAuthorityCode(None)}" if file.GetAuthorityCode(None) else ""
+    code = code_of(view.file(view.rasters[0]))
     assert crs.authid() == code or not code, f"the maps are in {code}, the project in {crs.authid()}"
     assert not view.project.readBoolEntry("Paths", "/Absolute", True)[0], "paths are absolute"
     maps = sorted(path.name for path in view.folder.glob("*cm_*.tif"))
@@ -120,7 +119,7 @@ def tree_is_ordered(view: View) -> str:
         layers = [child.layer() for child in group.children() if isinstance(child, QgsLayerTreeLayer)]
         parts = [view.parts(layer) for layer in layers]
         assert len({part["property"] for part in parts}) == 1, f"group {group.name()} mixes properties"
-        unit = gdal.Open(str(view.file(layers[-1]))).GetRasterBand(1).GetUnitType()
+        unit = unit_of(view.file(layers[-1]))
         assert unit in {"", "1"} or f"[{unit}]" in group.name(), f"group {group.name()} does not name {unit}"
         tops = [int(part["top"]) for part in parts if part["statistic"] != "aoa"]
         assert tops == sorted(tops), f"depths of {group.name()} are out of order: {tops}"
@@ -147,7 +146,7 @@ def styles_compare(view: View) -> str:
         items = renderer.shader().rasterShaderFunction().colorRampItemList()
         assert len(items) >= 2, f"{layer.name()} has one class"
         assert math.isinf(items[-1].value), f"the last class of {layer.name()} ends at {items[-1].value}"
-        unit = gdal.Open(str(view.file(layer))).GetRasterBand(1).GetUnitType()
+        unit = unit_of(view.file(layer))
         if unit not in {"", "1"} and part["statistic"] not in UNITLESS:
             assert all(item.label.endswith(unit) for item in items), f"labels of {layer.name()} lack {unit}"
         kind = part["statistic"] if part["statistic"] in {"std", *UNITLESS} else "amount"
@@ -173,11 +172,33 @@ def metadata_is_there(view: View) -> str:
     return f"QGIS {Qgis.QGIS_VERSION}"
 
 
+# A band does not keep its file alive in GDAL's Python, so each of these holds the file while it asks.
+
+
+def unit_of(path: Path) -> str:
+    file = gdal.Open(str(path))
+    return str(file.GetRasterBand(1).GetUnitType())
+
+
+def tags_of(path: Path) -> dict[str, str]:
+    file = gdal.Open(str(path))
+    return dict(file.GetRasterBand(1).GetMetadata())
+
+
+def code_of(path: Path) -> str:
+    """Authority and code of the CRS; empty where it has none."""
+    file = gdal.Open(str(path))
+    system = file.GetSpatialRef()
+    code = system.GetAuthorityCode(None)
+    return f"{system.GetAuthorityName(None)}:{code}" if code else ""
+
+
 def valid_cells(path: Path, most: int = 7) -> Iterator[tuple[QgsPointXY, float]]:
     """Centres and values of a few valid cells, spread over the map."""
     file = gdal.Open(str(path))
     west, across, _, north, _, down = file.GetGeoTransform()
-    band, nodata = file.GetRasterBand(1), file.GetRasterBand(1).GetNoDataValue()
+    band = file.GetRasterBand(1)
+    nodata = band.GetNoDataValue()
     for place in range(most):
         row = (2 * place + 1) * file.RasterYSize // (2 * most)
         column = file.RasterXSize // 2
@@ -195,7 +216,7 @@ def values_agree(view: View) -> str:
             assert inside, f"{layer.name()} has no value at {point.toString()}"
             assert found == value, f"{layer.name()} is {found} in QGIS, {value} in the file"
             cells += 1
-        tags = gdal.Open(str(view.file(layer))).GetRasterBand(1).GetMetadata()
+        tags = tags_of(view.file(layer))
         if "STATISTICS_MEAN" in tags:
             statistics = layer.dataProvider().bandStatistics(1)
             assert math.isclose(statistics.mean, float(tags["STATISTICS_MEAN"]), rel_tol=1e-6), layer.name()
@@ -218,9 +239,9 @@ def colours_agree(view: View) -> str:
             wanted = next(item.color for item in items if value <= item.value)
             assert drawn == wanted, f"{layer.name()}: {value} is drawn {drawn.name()}, not {wanted.name()}"
             cells += 1
-        extent = layer.extent()
-        beyond = QgsRectangle(extent.xMinimum() - across, extent.yMinimum(), extent.xMinimum(), extent.yMaximum())
-        assert view.picture([layer], QSize(9, 9), beyond).pixelColor(4, 4).alpha() == 0
+        corner = QgsPointXY(layer.extent().xMinimum() - 5 * across, layer.extent().yMaximum() + 5 * down)
+        beyond = view.picture([layer], QSize(9, 9), QgsRectangle.fromCenterAndSize(corner, across, down))
+        assert beyond.pixelColor(4, 4).alpha() == 0, f"{layer.name()} draws beyond its border"
         assert_nodata_is_clear(view, layer)
     return f"{cells} cells"
 

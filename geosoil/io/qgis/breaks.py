@@ -52,33 +52,49 @@ def decimated(path: PathLike, edge: int = EDGE) -> Float32:
 
 
 def rounded_breaks(values: Float32 | Float64, classes: int = 7) -> list[float]:
-    """Breaks at equal shares of the values, each rounded to a multiple of 1, 2, 2.5 or 5 times a power of ten.
+    """Breaks half-way between equal shares and equal steps, rounded to multiples of 1, 2 or 5 times a power of ten.
 
-    A break moves by at most a quarter of the distance to its neighbours, so that the order is kept and the classes
-    stay about equally large.
+    Equal shares of the values alone would put most of a topsoil into the last class, since the depths below it hold
+    the lower values; equal steps alone would leave skewed properties one class for nearly all cells. The steps are equal
+    on the scale of the square root, from the 2nd to the 98th percentile. Rounding moves a break by at most a quarter of
+    the distance to its neighbours, so that the order is kept.
 
     >>> rounded_breaks(np.linspace(0.0, 70.0, 701))
-    [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    [8.0, 16.0, 24.0, 34.0, 45.0, 55.0]
     >>> rounded_breaks(np.geomspace(10.0, 1000.0, 1000), classes=4)
-    [30.0, 100.0, 300.0]
+    [70.0, 180.0, 400.0]
     """
     if not values.size:
         return [0.0]
+    finite = values.astype(np.float64)
     shares = np.arange(1, classes) / classes
-    quantiles = np.unique(np.quantile(values.astype(np.float64), shares))
-    if len(quantiles) == 1:
-        return [float(f"{quantiles[0]:.3g}")]
-    gaps = np.diff(quantiles)
+    low, high = np.quantile(finite, (0.02, 0.98))
+    steps = _square(_root(low) + shares * (_root(high) - _root(low)))
+    middle = np.unique((np.quantile(finite, shares) + steps) / 2)
+    if len(middle) == 1:
+        return [float(f"{middle[0]:.3g}")]
+    gaps = np.diff(middle)
     nearest = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
-    rounded = [_multiple(value, _step(gap / 2)) for value, gap in zip(quantiles, nearest, strict=True)]
-    return sorted(set(rounded))
+    return sorted({_multiple(value, _step(gap / 2)) for value, gap in zip(middle, nearest, strict=True)})
+
+
+def _root(values: Float64) -> Float64:
+    """The square root, with the sign of the value."""
+    root: Float64 = np.sign(values) * np.sqrt(np.abs(values))
+    return root
+
+
+def _square(values: Float64) -> Float64:
+    """Inverse of `_root`."""
+    square: Float64 = np.sign(values) * values**2
+    return square
 
 
 def _step(most: float) -> float:
-    """The largest of 1, 2, 2.5, 5 times a power of ten that is not above `most`."""
+    """The largest of 1, 2, 5 times a power of ten that is not above `most`."""
     power = 10.0 ** np.floor(np.log10(most))
     # Rounded, since 0.3 / 0.1 is a little less than 3.
-    return float(max(step for step in (1.0, 2.0, 2.5, 5.0) if step <= round(most / power, 9)) * power)
+    return float(max(step for step in (1.0, 2.0, 5.0) if step <= round(most / power, 9)) * power)
 
 
 def _multiple(value: float, step: float) -> float:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyproj import Geod
 
@@ -23,7 +22,7 @@ _PAGE, _MAP, _LABEL, _LEGEND, _SCALE_BAR = 65638, 65639, 65641, 65642, 65646
 _FONT = "DejaVu Sans"
 #: A4 across, mm.
 _WIDTH, _HEIGHT, _MARGIN = 297.0, 210.0, 12.0
-_LEGEND_WIDTH, _HEAD, _FOOT, _CAPTION, _GAP = 62.0, 20.0, 10.0, 6.0, 5.0
+_LEGEND_WIDTH, _HEAD, _FOOT, _CAPTION, _GAP = 56.0, 16.0, 10.0, 6.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def add_sheet(parent: ET.Element, sheet: Sheet) -> None:
         caption = Box(box.left, box.top - _CAPTION, box.width, _CAPTION)
         _add_label(layout, sheet, f"caption {place}", panel.caption, caption, size=9, bold=True)
         _add_map(layout, sheet, f"map {place}", panel, box, bounds)
-    right = max(box.left + box.width for box in boxes) + _GAP
+    right = max(box.left + box.width for box in boxes) + 1.5 * _GAP
     _add_legend(layout, sheet, Box(right, boxes[0].top - _CAPTION, _LEGEND_WIDTH, 90))
     bottom = max(box.top + box.height for box in boxes)
     _add_scale_bar(layout, sheet, Box(right, bottom - 12, _LEGEND_WIDTH, 12), boxes[0], bounds)
@@ -104,8 +103,8 @@ def arrange(count: int, aspect: float, area: Box) -> list[Box]:
 
     >>> [round(box.width) for box in arrange(1, 1.0, Box(0, 0, 200, 106))]
     [100]
-    >>> len({box.top for box in arrange(6, 1.5, Box(0, 0, 200, 150))})
-    3
+    >>> len({box.top for box in arrange(6, 1.5, Box(0, 0, 200, 150))})  # rows
+    2
     """
     best: tuple[float, int] = (0.0, 1)
     for columns in range(1, count + 1):
@@ -164,8 +163,9 @@ def _id(sheet: Sheet, name: str) -> str:
 def _add_item(parent: ET.Element, sheet: Sheet, name: str, type: int, box: Box, **attributes: object) -> ET.Element:
     identifier = _id(sheet, name)
     position, size = f"{box.left:.3f},{box.top:.3f},mm", f"{box.width:.3f},{box.height:.3f},mm"
-    fixed = {"type": type, "id": name, "uuid": identifier, "templateUuid": identifier, "referencePoint": 0}
-    fixed |= {"position": position, "positionOnPage": position, "size": size, "visibility": 1, "opacity": 1}
+    fixed: dict[str, Any] = {"type": type, "id": name, "uuid": identifier, "templateUuid": identifier}
+    fixed |= {"position": position, "positionOnPage": position, "size": size, "referencePoint": 0}
+    fixed |= {"visibility": 1, "opacity": 1}
     item = add(parent, "LayoutItem", **{**fixed, "frame": "false", "background": "false", **attributes})
     add(item, "FrameColor", red=120, green=120, blue=120, alpha=255)
     add(item, "BackgroundColor", red=255, green=255, blue=255, alpha=255)
@@ -234,7 +234,7 @@ def _add_scale_bar(
         layout, sheet, "scale bar", _SCALE_BAR, box,
         mapUuid=_id(sheet, "map 0"), style="Single Box", unitType="km" if kilometres else "meters",
         unitLabel="km" if kilometres else "m", numMapUnitsPerScaleBarUnit=1,
-        numUnitsPerSegment=segment / 1000 if kilometres else segment, numSegments=2, numSegmentsLeft=0,
+        numUnitsPerSegment=segment / 1000 if kilometres else segment, numSegments=2, numSegmentsLeft=0, numSubdivisions=1, subdivisionsHeight=1.5,
         segmentSizeMode=0, minBarWidth=20, maxBarWidth=60, height=2, labelBarSpace=1.5, boxContentSpace=0,
         outlineWidth=0.2, alignment=0, lineJoinStyle="miter", lineCapStyle="square", font=_font(8), zValue=3,
     )  # fmt: skip

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyproj import CRS
+from pyproj.crs import Ellipsoid
+from pyproj.exceptions import CRSError
 
 from geosoil.errors import UsageError
 from geosoil.io.atomic import replacing
@@ -300,14 +302,17 @@ def _add_properties(root: ET.Element, project: _Project) -> None:
 
 
 def _ellipsoid(crs: CRS) -> str:
-    """As QGIS writes it: by its code, else by its axes in m."""
-    ellipsoid = crs.ellipsoid
-    if ellipsoid is None:
-        return "EPSG:7030"
-    code = ellipsoid.to_json_dict().get("id", {})
-    if code.get("authority") == "EPSG":
-        return f"EPSG:{code['code']}"
-    return f"PARAMETER:{ellipsoid.semi_major_metre:.12g}:{ellipsoid.semi_minor_metre:.12g}"
+    """Code of the ellipsoid on which lengths are measured.
+
+    QGIS also knows ellipsoids by their axes, but 3.22 measures every length as nan on them. So one without a code is
+    replaced by that of WGS 84, from which no ellipsoid in use is a part in 5,000 away.
+    """
+    try:
+        named = Ellipsoid.from_name(crs.ellipsoid.name if crs.ellipsoid else "").to_json_dict()
+    except CRSError:
+        named = {}
+    code = named.get("id", {"authority": ""})
+    return f"EPSG:{code['code']}" if code["authority"] == "EPSG" else "EPSG:7030"
 
 
 def _add_metadata(root: ET.Element, project: _Project) -> None:

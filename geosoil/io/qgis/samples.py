@@ -85,8 +85,8 @@ def add_marker(parent: ET.Element) -> None:
     layer = add(symbol, "layer", **{"class": "SimpleMarker"}, enabled=1, locked=0)
     layer.set("pass", "0")
     options = {
-        "name": "circle", "color": "255,255,255,230", "size": "1.6", "size_unit": "MM",
-        "outline_color": "25,25,25,255", "outline_style": "solid", "outline_width": "0.3", "outline_width_unit": "MM",
+        "name": "circle", "color": "255,255,255,230", "size": "1.3", "size_unit": "MM",
+        "outline_color": "25,25,25,255", "outline_style": "solid", "outline_width": "0.2", "outline_width_unit": "MM",
         "angle": "0", "offset": "0,0", "scale_method": "diameter", "joinstyle": "bevel",
         "horizontal_anchor_point": "1", "vertical_anchor_point": "1",
     }  # fmt: skip

@@ -54,7 +54,7 @@ def layer_id(name: str) -> str:
     """A stable identifier from a file's name, unique where the names are.
 
     >>> layer_id("soc_0-5cm_Q0.05.tif")
-    'soc_0_5cm_Q0_05_tif_c11c0a6a'
+    'soc_0_5cm_Q0_05_tif_b809736c'
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     return f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

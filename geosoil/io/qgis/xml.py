@@ -49,4 +49,5 @@ def add_crs(parent: ET.Element, tag: str, crs: CRS) -> None:
 def to_bytes(root: ET.Element) -> bytes:
     """The document as UTF-8; equal trees give equal bytes."""
     ET.indent(root, " ")
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
