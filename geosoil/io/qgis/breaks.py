@@ -55,14 +55,14 @@ def rounded_breaks(values: Float32 | Float64, classes: int = 7) -> list[float]:
     """Breaks half-way between equal shares and equal steps, rounded to multiples of 1, 2 or 5 times a power of ten.
 
     Equal shares of the values alone would put most of a topsoil into the last class, since the depths below it hold
-    the lower values; equal steps alone would leave skewed properties one class for nearly all cells. The steps are equal
-    on the scale of the square root, from the 2nd to the 98th percentile. Rounding moves a break by at most a quarter of
-    the distance to its neighbours, so that the order is kept.
+    the lower values; equal steps alone would leave skewed properties one class for nearly all cells. The steps are
+    equal on the scale of the square root, from the 2nd to the 98th percentile. Rounding moves a break by at most a
+    quarter of the distance to its neighbours, so that the order is kept.
 
     >>> rounded_breaks(np.linspace(0.0, 70.0, 701))
     [8.0, 16.0, 24.0, 34.0, 45.0, 55.0]
     >>> rounded_breaks(np.geomspace(10.0, 1000.0, 1000), classes=4)
-    [70.0, 180.0, 400.0]
+    [50.0, 200.0, 400.0]
     """
     if not values.size:
         return [0.0]

@@ -234,7 +234,8 @@ def _add_scale_bar(
         layout, sheet, "scale bar", _SCALE_BAR, box,
         mapUuid=_id(sheet, "map 0"), style="Single Box", unitType="km" if kilometres else "meters",
         unitLabel="km" if kilometres else "m", numMapUnitsPerScaleBarUnit=1,
-        numUnitsPerSegment=segment / 1000 if kilometres else segment, numSegments=2, numSegmentsLeft=0, numSubdivisions=1, subdivisionsHeight=1.5,
+        numUnitsPerSegment=segment / 1000 if kilometres else segment, numSegments=2, numSegmentsLeft=0,
+        numSubdivisions=1, subdivisionsHeight=1.5,
         segmentSizeMode=0, minBarWidth=20, maxBarWidth=60, height=2, labelBarSpace=1.5, boxContentSpace=0,
         outlineWidth=0.2, alignment=0, lineJoinStyle="miter", lineCapStyle="square", font=_font(8), zValue=3,
     )  # fmt: skip

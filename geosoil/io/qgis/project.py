@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyproj import CRS
-from pyproj.crs import Ellipsoid
+from pyproj.crs import Ellipsoid  # type: ignore[attr-defined]
 from pyproj.exceptions import CRSError
 
 from geosoil.errors import UsageError
