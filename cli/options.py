@@ -14,7 +14,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["as_json", "device", "emit", "log_options", "progress_bar", "seed", "start_logging", "workers"]
+__all__ = ["as_json", "device", "emit", "log_options", "pairs", "progress_bar", "seed", "start_logging", "workers"]
 
 
 def log_options(function: F) -> F:
@@ -32,6 +32,17 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 seed = click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of all random steps.")
 device = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where networks run.")
 workers = click.option("-j", "--num-workers", type=click.IntRange(1), help="Threads; default: all cores.")
+
+
+def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Values of a repeatable NAME=VALUE option."""
+    found = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", ctx, param)
+        found[name.strip()] = value.strip()
+    return found
 
 
 def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:

@@ -1,35 +1,44 @@
-"""A function over tiles: on dask's threads here, or on a dask.distributed cluster."""
+"""A function over tiles: on dask's threads here, or on a dask.distributed cluster; and how a signal stops it."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
 
 import dask.threaded
 
-from geosoil.errors import InputError, InterruptedRunError, ResourceError
-from geosoil.grid.tiles import Tile
+from geosoil.errors import GeosoilError, InterruptedRunError, ResourceError
 
 __all__ = ["Stop", "listen", "sweep_cluster", "sweep_threads"]
 
-R = TypeVar("R")
+T = TypeVar("T")
+
+#: Seconds that work in flight may take to end after a stop; a thread in the middle of a long call is then left to it.
+GRACE_S = 3.0
+#: Seconds without a result after which a cluster is asked whether it still has workers, and how long it may have none.
+_SILENCE_S, _NO_WORKER_S = 5.0, 30.0
 
 
 class Stop:
-    """Whether a run was asked to stop, and by which signal."""
+    """Whether a run was asked to stop, by which signal, and when."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.signal = 0
+        self._since = 0.0
 
     def ask(self, number: int = 0) -> None:
-        """Stop taking tiles."""
+        """Stop taking work."""
         self.signal = number
+        self._since = time.monotonic()
         self._event.set()
 
     @property
@@ -37,8 +46,13 @@ class Stop:
         """Whether to stop."""
         return self._event.is_set()
 
+    @property
+    def overdue(self) -> bool:
+        """Whether work in flight has had its time."""
+        return self.asked and time.monotonic() - self._since > GRACE_S
+
     def error(self, hint: str) -> InterruptedRunError:
-        """What to raise once the tiles in flight have ended."""
+        """What to raise when work has ended."""
         terminated = self.signal == signal.SIGTERM
         return InterruptedRunError(
             "terminated; finished tiles are kept" if terminated else "interrupted; finished tiles are kept",
@@ -49,11 +63,15 @@ class Stop:
 
 @contextmanager
 def listen(stop: Stop) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask for a stop; a second one ends the process at once, as it would have without."""
+    """Let SIGINT and SIGTERM ask for a stop; a second one ends the process at once, as it would have without.
+
+    Signals reach the main thread alone; in any other this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.asked:
@@ -61,110 +79,174 @@ def listen(stop: Stop) -> Iterator[None]:
             signal.raise_signal(number)
         stop.ask(number)
 
-    for number in before:
+    for number in numbers:
         signal.signal(number, handle)
     try:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            # None: a handler that was not set from Python, which cannot be set again.
+            if old is not None:
+                signal.signal(number, old)
 
 
-def sweep_threads(work: Callable[[Tile], None], tiles: Sequence[Tile], *, num_workers: int, stop: Stop) -> None:
-    """Call `work` for each tile on dask's threaded scheduler.
+def sweep_threads(work: Callable[[T], None], items: Sequence[T], *, num_workers: int, stop: Stop) -> None:
+    """Call `work` for each item on dask's threaded scheduler.
 
-    The first error stops the taking of tiles, and is raised when those in flight have ended.
+    The first error stops the taking of items, and is raised when those in flight have ended. After a stop this returns
+    once they have, or when they have had their time: what then still runs must be of no consequence.
+
+    Parameters
+    ----------
+    work : callable
+        Called with each item, on several threads.
+    items : sequence
+        In the order of work.
+    num_workers : int
+        Threads.
     """
     errors: list[BaseException] = []
 
-    def one(tile: Tile) -> None:
+    def one(item: T) -> None:
         if stop.asked or errors:
             return
         try:
-            work(tile)
+            work(item)
         except BaseException as error:
             errors.append(error)
 
-    # Tasks without arguments: dask need not look into what they hold.
-    graph: dict[Any, Any] = {("tile", tile.index): (partial(one, tile),) for tile in tiles}
-    if graph:
-        dask.threaded.get(graph, list(graph), num_workers=num_workers)
-    if errors:
+    def run() -> None:
+        # Tasks without arguments: dask need not look into what they hold.
+        graph: dict[Any, Any] = {("item", place): (partial(one, item),) for place, item in enumerate(items)}
+        with ThreadPoolExecutor(num_workers, thread_name_prefix="geosoil") as pool:
+            dask.threaded.get(graph, list(graph), pool=pool)
+
+    if not items:
+        return
+    # Not on this thread, which must stay free to give up on work that hangs.
+    runner = threading.Thread(target=run, name="geosoil-sweep", daemon=True)
+    runner.start()
+    while runner.is_alive() and not stop.overdue:
+        runner.join(0.1)
+    if errors and not stop.asked:
         raise errors[0]
 
 
 def sweep_cluster(
-    submit: Callable[[Any, Tile], Any],
-    collect: Callable[[Tile, Any], None],
-    tiles: Sequence[Tile],
+    submit: Callable[[Any, T], Any],
+    collect: Callable[[T, Any], None],
+    items: Iterable[T],
     *,
     address: str,
     stop: Stop,
-) -> int:
-    """Send each tile to a dask.distributed cluster, a few for each worker at a time.
+) -> None:
+    """Send each item to a dask.distributed cluster, two for each of its threads at a time.
 
     Parameters
     ----------
     submit : callable
-        ``submit(client, tile)`` to a future.
+        ``submit(client, item)`` to a future.
     collect : callable
-        Called here with each tile and what its future gave.
+        Called on this thread with each item and what its future gave.
     address : str
         Of the scheduler.
-
-    Returns
-    -------
-    int
-        Number of workers.
 
     Raises
     ------
     ResourceError
-        ``GS-SCHEDULER``: no cluster answers, it has no worker, or it went away.
+        ``GS-SCHEDULER``: no cluster answers, it has no worker, it went away, or its workers cannot do the work.
     """
-    from distributed import Client, as_completed
-    from distributed.comm.core import CommClosedError
+    client = _connect(address)
+    pending: dict[Any, T] = {}
+    try:
+        finished: SimpleQueue[Any] = SimpleQueue()
+        waiting = iter(items)
 
-    lost = ResourceError(
-        f"no dask scheduler answers at {address}",
-        code="GS-SCHEDULER",
-        hint="start one (dask scheduler, dask worker ADDRESS), and go on with --resume",
-    )
+        def feed(count: int) -> None:
+            for _, item in zip(range(count), waiting, strict=False):
+                future = submit(client, item)
+                pending[future] = item
+                future.add_done_callback(finished.put)
+
+        feed(2 * sum(client.nthreads().values()))
+        while pending and not stop.asked:
+            future = _next(finished, client, address, stop)
+            if future is not None:
+                collect(pending.pop(future), _result(future, address))
+                feed(1)
+    finally:
+        if pending and client.status == "running":
+            client.cancel(list(pending), force=True)
+        client.close(timeout=2)
+
+
+def _connect(address: str) -> Any:
+    from distributed import Client
+
     try:
         client = Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise lost from error
+        raise _lost(address, str(error)) from error
     try:
-        try:
-            client.wait_for_workers(1, timeout=30)
-        except TimeoutError as error:
-            raise ResourceError(
-                f"the dask cluster at {address} has no worker",
-                code="GS-SCHEDULER",
-                hint="start workers: dask worker ADDRESS",
-            ) from error
-        threads = sum(client.nthreads().values())
-        waiting = iter(tiles)
-        pending: dict[Any, Tile] = {}
-        queue = as_completed()
-
-        def feed(count: int) -> None:
-            for _ in range(count):
-                tile = None if stop.asked else next(waiting, None)
-                if tile is None:
-                    return
-                future = submit(client, tile)
-                pending[future] = tile
-                queue.add(future)
-
-        feed(2 * threads)
-        for future in queue:
-            collect(pending.pop(future), future.result())
-            feed(1)
-        return threads
-    except (CommClosedError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise lost from error
-    finally:
+        client.wait_for_workers(1, timeout=_NO_WORKER_S)
+    except TimeoutError as error:
         client.close(timeout=2)
+        raise _without_workers(address) from error
+    return client
+
+
+def _next(finished: SimpleQueue[Any], client: Any, address: str, stop: Stop) -> Any:
+    """The next finished future; None after a stop."""
+    silent_since = asked_at = time.monotonic()
+    while not stop.asked:
+        try:
+            return finished.get(timeout=0.1)
+        except Empty:
+            pass
+        if client.status != "running":
+            raise _lost(address, "the connection was lost")
+        now = time.monotonic()
+        if now - asked_at < _SILENCE_S:
+            continue
+        asked_at = now
+        if client.nthreads():
+            silent_since = now
+        elif now - silent_since > _NO_WORKER_S:
+            raise _without_workers(address)
+    return None
+
+
+def _result(future: Any, address: str) -> Any:
+    """What a future gave, or its error in geosoil's own words."""
+    from distributed.comm.core import CommClosedError
+
+    try:
+        return future.result()
+    except (CancelledError, CommClosedError) as error:
+        raise _lost(address, "it gave up the work") from error
+    except (GeosoilError, OSError):
+        raise
+    except Exception as error:  # whatever the other machine raised
+        raise ResourceError(
+            f"a worker of the dask cluster at {address} failed",
+            code="GS-SCHEDULER",
+            details=[f"{type(error).__name__}: {error}"[:300]],
+            hint="check that all workers have this version of geosoil and see the same folders",
+        ) from error
+
+
+def _lost(address: str, why: str) -> ResourceError:
+    return ResourceError(
+        f"no dask scheduler answers at {address}",
+        code="GS-SCHEDULER",
+        details=[why[:300]],
+        hint="start one (dask scheduler, dask worker ADDRESS), and go on with --resume",
+    )
+
+
+def _without_workers(address: str) -> ResourceError:
+    return ResourceError(
+        f"the dask cluster at {address} has no worker",
+        code="GS-SCHEDULER",
+        hint="start workers (dask worker ADDRESS), and go on with --resume",
+    )

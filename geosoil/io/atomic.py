@@ -12,7 +12,7 @@ from pathlib import Path
 from geosoil.errors import OutputError
 from geosoil.types import PathLike
 
-__all__ = ["check_output", "output_error", "replacing", "sync_folder"]
+__all__ = ["check_output", "output_error", "replacing", "settle", "sync_folder"]
 
 _REASONS = {
     errno.ENOSPC: ("no space is left", "GS-NO-SPACE", "free some space, or write elsewhere"),
@@ -54,6 +54,14 @@ def sync_folder(folder: PathLike) -> None:
             os.close(handle)
 
 
+def settle(part: Path, path: Path) -> None:
+    """Give a finished file its final name, durably; both lie on one file system."""
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
+
+
 @contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends well, and removed otherwise.
@@ -69,10 +77,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     part = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         yield part
-        with part.open("rb") as handle:
-            os.fsync(handle.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        settle(part, path)
     except OSError as error:
         if isinstance(error, OutputError):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geosoil.errors import OutputError
-from geosoil.io.atomic import output_error, replacing
+from geosoil.io.atomic import output_error, settle
 
 if TYPE_CHECKING:
     from geosoil.types import Float32
@@ -66,6 +67,24 @@ class Statistics:
     def sd(self) -> float:
         """Standard deviation, with n."""
         return float(np.sqrt(self.squares / self.valid)) if self.valid else float("nan")
+
+    @classmethod
+    def read(cls, path: Path) -> Statistics:
+        """The statistics that a map's tags hold."""
+        with rasterio.open(path) as file:
+            tags, cells = file.tags(1), file.width * file.height
+        share = float(tags.get("STATISTICS_VALID_PERCENT", 0)) / 100
+        if "STATISTICS_MEAN" not in tags:
+            return cls(cells=cells)
+        valid = round(cells * share)
+        return cls(
+            cells=cells,
+            valid=valid,
+            lowest=float(tags["STATISTICS_MINIMUM"]),
+            highest=float(tags["STATISTICS_MAXIMUM"]),
+            mean=float(tags["STATISTICS_MEAN"]),
+            squares=float(tags["STATISTICS_STDDEV"]) ** 2 * valid,
+        )
 
     def tags(self) -> dict[str, str]:
         """As GDAL keeps them; empty for a map without a valid cell."""
@@ -121,15 +140,16 @@ def write_cog(
     ------
     OutputError
     """
-    plain = work / f"{path.stem}.plain.tif"
+    name = f"{path.stem}-{secrets.token_hex(4)}"
+    plain, part = work / f"{name}.plain.tif", work / f"{name}.tif"
     statistics = Statistics()
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
             _stream(plain, window, grid, statistics, tags, description, unit, nodata)
-            with replacing(path) as part:
-                creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
-                rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
-                _verify(part, path, grid, statistics, nodata)
+            creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
+            rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
+            _verify(part, path, grid, statistics, nodata)
+        settle(part, path)
     except RasterioError as error:
         raise OutputError(
             f"{path} cannot be written",
@@ -141,6 +161,7 @@ def write_cog(
         raise error if isinstance(error, OutputError) else output_error(path, error) from error
     finally:
         plain.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return statistics
 
 
@@ -182,10 +203,21 @@ def _stream(
             values = window(rows, columns)
             statistics.add(values)
             if not np.isnan(nodata):
-                values = np.where(np.isnan(values), np.float32(nodata), values)
+                values = _with_nodata(values, nodata)
             file.write(values, 1, window=Window.from_slices(rows, columns))
         file.update_tags(**tags)
         file.update_tags(1, **statistics.tags())
+
+
+def _with_nodata(values: Float32, nodata: float) -> Float32:
+    """The values with a number for none; raises OutputError where that number is a value."""
+    if (values == np.float32(nodata)).any():
+        raise OutputError(
+            f"the map holds the value {nodata:g}, which is to mean no data",
+            code="GS-NODATA-VALUE",
+            hint="choose another --nodata, such as -9999, and go on with --resume",
+        )
+    return np.where(np.isnan(values), np.float32(nodata), values)
 
 
 def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata: float) -> None:

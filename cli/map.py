@@ -1,0 +1,116 @@
+"""`geosoil map`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import as_json, emit, log_options, pairs, progress_bar, start_logging, workers
+
+
+@click.command("map")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("scene")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--statistics", default="mean", help="Maps of each depth: mean, quantiles such as Q0.05; with commas.")
+@click.option("--tile-size", type=click.IntRange(128), help="Edge of the tiles, a multiple of 128 cells.")
+@click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of a dask.distributed cluster to map on.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace earlier maps in OUT.")
+@click.option("--keep-going", is_flag=True, help="Leave tiles that cannot be read empty, and finish the rest.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--band-map", multiple=True, metavar="MODEL=SCENE", callback=pairs, help="Band that stands for another.")
+@click.option("--align", metavar="LIKE", help="Put bands on other grids on the grid of this raster.")
+@click.option("--crs", help="CRS of a scene that has none.")
+@click.option(
+    "--unseen",
+    type=click.Choice(["error", "missing"]),
+    default="error",
+    show_default=True,
+    help="Classes that training did not see.",
+)
+@click.option("--nodata", type=float, default=float("nan"), show_default=True, help="Value of cells without one.")
+@click.option("--co", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Creation option of GDAL's COG driver.")
+@workers
+@as_json
+@log_options
+def command(
+    models: tuple[str, ...],
+    scene: str,
+    out: Path,
+    statistics: str,
+    tile_size: int | None,
+    max_memory: str,
+    scheduler: str | None,
+    resume: bool,
+    overwrite: bool,
+    keep_going: bool,
+    dry_run: bool,
+    band_map: dict[str, str],
+    align: str | None,
+    crs: str | None,
+    unseen: Any,
+    nodata: float,
+    co: dict[str, str],
+    num_workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    log_file: Path | None,
+) -> None:
+    """Map SCENE with each MODEL; maps, a QGIS project and a report go to OUT.
+
+    \b
+    Example:
+      geosoil map soc.gsm covariates.tif maps/
+      geosoil map soc.gsm pb.gsm "covariates/*.tif" maps/ --statistics mean,Q0.05,Q0.95 --max-memory 2GB
+    """
+    from geosoil.jobs.map import map, plan
+
+    start_logging(verbose, quiet, log_file)
+    common: dict[str, Any] = {
+        "statistics": tuple(one.strip() for one in statistics.split(",") if one.strip()),
+        "tile_size": tile_size,
+        "max_memory": max_memory,
+        "num_workers": num_workers,
+        "band_map": band_map,
+        "align": align,
+        "crs": crs,
+    }
+    if dry_run:
+        found = plan(models, scene, **common)
+        emit({"plan": found.to_dict()}, found.describe(), as_json)
+        return
+    with progress_bar(quiet) as progress:
+        made = map(
+            models,
+            scene,
+            out,
+            **common,
+            scheduler=scheduler,
+            resume=resume,
+            overwrite=overwrite,
+            keep_going=keep_going,
+            unseen=unseen,
+            nodata=nodata,
+            co=co,
+            progress=progress,
+            command=shlex.join(["geosoil", *sys.argv[1:]]),
+        )
+    others = {"project": made.project, "report": made.report}
+    lines = [*(str(path) for path in made.maps), *(f"{name}: {path}" for name, path in others.items() if path)]
+    document = {
+        "folder": str(made.folder),
+        "maps": [
+            {"path": str(path), "mean": one.mean if one.valid else None, "valid_cells": one.valid}
+            for path, one in zip(made.maps, made.statistics, strict=True)
+        ],
+        **{name: str(path) if path else None for name, path in others.items()},
+        "record": made.record,
+    }
+    emit(document, "\n".join(lines), as_json)

@@ -1,0 +1,275 @@
+"""One run of `geosoil map` in its output folder: lock, ledger, tiles, finished maps, and what a stop leaves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from geosoil.errors import InputError, OutputError, listing
+from geosoil.grid.patches import lazy_window
+from geosoil.grid.spool import Ledger, Spool
+from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
+from geosoil.grid.tiles import Tile
+from geosoil.io.atomic import output_error, sync_folder
+from geosoil.io.cog import Statistics, write_cog
+from geosoil.jobs.plan import Plan
+from geosoil.jobs.provenance import describe, differences, gather_facts, key_of, map_tags
+from geosoil.jobs.task import Abandoned, Task, make_tile, remote_work
+from geosoil.jobs.train import created_now
+from geosoil.types import Progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["MapRun", "find_ledger"]
+
+log = logging.getLogger(__name__)
+
+_LEDGER = "ledger.jsonl"
+
+
+def find_ledger(folder: Path) -> Ledger | None:
+    """The ledger of an unfinished run in an output folder."""
+    for path in sorted(folder.glob(f".geosoil-*/{_LEDGER}")):
+        ledger = Ledger.read(path)
+        if ledger is not None:
+            return ledger
+    return None
+
+
+@dataclass(frozen=True)
+class MapRun:
+    """A run: its folder, its work, and what it needs to go on.
+
+    Attributes
+    ----------
+    folder : Path
+        Output folder.
+    plan : Plan
+        Tiles and outputs.
+    task : Task
+        What is done for a tile.
+    stack : DataArray
+        The scene, with the bands that the task needs.
+    nodata : float
+        Value of cells without one.
+    options : mapping
+        Creation options of the maps.
+    """
+
+    folder: Path
+    plan: Plan
+    task: Task
+    stack: xr.DataArray
+    nodata: float
+    options: Mapping[str, str]
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All that the maps depend on."""
+        return gather_facts(self.task, self.stack, self.plan.tile_size, self.nodata, self.options)
+
+    @cached_property
+    def key(self) -> str:
+        """Tells this run from others."""
+        return key_of(self.facts)
+
+    @property
+    def work(self) -> Path:
+        """Folder of the run's own files, on the file system of its maps."""
+        return self.folder / f".geosoil-{self.key}"
+
+    @property
+    def maps(self) -> tuple[Path, ...]:
+        """The files that the run makes."""
+        return tuple(self.folder / f"{output.stem}.tif" for output in self.plan.outputs)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the output folder, which is made where it is not there.
+
+        Raises
+        ------
+        OutputError
+            ``GS-LOCKED``, ``GS-NOT-WRITABLE``.
+        """
+        path = self.folder / ".geosoil.lock"
+        lock = FileLock(path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise self._busy() from error
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        try:
+            if not path.exists():  # its last owner removed it while we took it
+                raise self._busy()
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()
+            with suppress(OSError):  # a folder that was made for a run which failed at once
+                self.folder.rmdir()
+
+    def _busy(self) -> OutputError:
+        return OutputError(
+            f"another run is writing to {self.folder}",
+            code="GS-LOCKED",
+            hint="wait for it, or choose another folder",
+        )
+
+    def begin(self, *, resume: bool, overwrite: bool) -> Ledger:
+        """The ledger to go on with, or a new one.
+
+        Raises
+        ------
+        OutputError
+            ``GS-OUTPUT-EXISTS``: maps or an unfinished run are there. ``GS-RESUME-KEY``: the unfinished run is another
+            one. ``GS-NO-SPACE``, ``GS-NOT-WRITABLE``.
+        """
+        found = find_ledger(self.folder)
+        if resume and found is not None:
+            if found.header["key"] == self.key:
+                return self._checked(found)
+            if not overwrite:
+                raise self._another(found)
+        if not overwrite:
+            self._check_free(found)
+        for path in self.folder.glob(".geosoil-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        self._check_space()
+        try:
+            self.work.mkdir(mode=0o700)
+            header = {"key": self.key, "created": created_now(), "facts": self.facts}
+            return Ledger.create(self.work / _LEDGER, header)
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+    def _check_free(self, unfinished: Ledger | None) -> None:
+        there = [path.name for path in self.maps if path.exists()]
+        if there:
+            raise OutputError(
+                f"{self.folder} holds {len(there)} of these maps already",
+                code="GS-OUTPUT-EXISTS",
+                details=[listing(there, 5)],
+                hint="choose another folder, or add --overwrite",
+            )
+        if unfinished is not None:
+            raise OutputError(
+                f"{self.folder} holds an unfinished run with {len(unfinished.done)} tiles",
+                code="GS-OUTPUT-EXISTS",
+                hint="go on with it: --resume; or start again: --overwrite",
+            )
+
+    def _another(self, ledger: Ledger) -> OutputError:
+        return OutputError(
+            "the run to go on with is another one",
+            code="GS-RESUME-KEY",
+            details=differences(ledger.header.get("facts", {}), self.facts)[:10],
+            hint="repeat the first command with --resume, or start again with --overwrite",
+        )
+
+    def _checked(self, ledger: Ledger) -> Ledger:
+        """Without the tiles whose files are not what they were."""
+        wrong = self.spool(ledger).check(list(ledger.done))
+        for index in wrong:
+            del ledger.done[index]
+        if wrong:
+            log.warning("%d finished tiles were damaged and are made again: %s", len(wrong), listing(wrong))
+        return ledger
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.folder).free
+        if free < self.plan.space:
+            raise OutputError(
+                f"{self.folder} has too little room for this run",
+                code="GS-NO-SPACE",
+                details=[f"needed: {self.plan.space / 1e6:,.0f} MB, free: {free / 1e6:,.0f} MB"],
+                hint="free some space, or write elsewhere",
+            )
+
+    def spool(self, ledger: Ledger) -> Spool:
+        """The finished tiles."""
+        return Spool(self.work, self.plan.tiles, len(self.plan.outputs), ledger.done)
+
+    def sweep(self, ledger: Ledger, stop: Stop, scheduler: str | None, *, keep_going: bool, progress: Progress) -> None:
+        """Make the tiles that are not there yet; returns early after a stop."""
+        tiles = [tile for tile in self.plan.tiles if tile.index not in ledger.done]
+        total = len(self.plan.tiles)
+        progress(total - len(tiles), total, "mapping")
+        noting = threading.Lock()
+
+        def note(tile: Tile, made: int | InputError | None) -> None:
+            if isinstance(made, InputError) and not keep_going:
+                raise made
+            with noting:
+                if isinstance(made, InputError):
+                    ledger.fail(tile, made.message)
+                else:
+                    ledger.add(tile, made)
+                progress(len(ledger.done) + len(ledger.failed), total, "mapping")
+
+        def make(tile: Tile) -> None:
+            part, beyond = lazy_window(self.stack, tile.rows(self.task.halo), tile.columns(self.task.halo))
+            with suppress(Abandoned):
+                note(tile, make_tile(self.task, tile, part, beyond, self.work, lambda: stop.asked))
+
+        with self._writing():
+            if scheduler is None:
+                sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
+            else:
+                sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
+
+    def finish(self, ledger: Ledger, stop: Stop, progress: Progress) -> dict[Path, Statistics]:
+        """Put the maps together from the tiles; those that a stopped run left are made again, with the same bytes."""
+        spool = self.spool(ledger)
+        created = str(ledger.header["created"])
+        found: dict[int, Statistics] = {}
+        noting = threading.Lock()
+        progress(0, len(self.maps), "writing maps")
+
+        def write(place: int) -> None:
+            output = self.plan.outputs[place]
+            statistics = write_cog(
+                self.maps[place],
+                lambda rows, columns: spool.window(place, rows, columns),
+                self.plan.grid,
+                self.work,
+                tags=map_tags(output, self.task.model_of(place), self.facts, created),
+                description=describe(output),
+                unit=output.target.soil_property.unit,
+                nodata=self.nodata,
+                options=self.options,
+            )
+            with noting:
+                found[place] = statistics
+                progress(len(found), len(self.maps), "writing maps")
+
+        with self._writing():
+            sweep_threads(write, range(len(self.maps)), num_workers=self.plan.num_workers, stop=stop)
+            sync_folder(self.folder)
+        return {self.maps[place]: found[place] for place in sorted(found)}
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what the system says of a write into an OutputError."""
+        try:
+            yield
+        except OutputError:
+            raise
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+
+    def clean(self) -> None:
+        """Remove the work folder."""
+        shutil.rmtree(self.work, ignore_errors=True)

@@ -1,0 +1,215 @@
+"""What is done for a tile: read its window, predict it, put it on disk; here or on another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from dask.base import optimize
+
+from geosoil.errors import InputError
+from geosoil.grid.patches import fill_window, lazy_window
+from geosoil.grid.spool import write_tile
+from geosoil.grid.tiles import BLOCK, Tile, blocks_of
+from geosoil.models.bundle import Bundle, Output, load_model
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geosoil.types import Float32
+
+__all__ = ["Abandoned", "Task", "Unseen", "make_tile", "remote_work"]
+
+Unseen = Literal["error", "missing"]
+
+
+class Abandoned(Exception):  # noqa: N818 - not an error: nobody waits for the tile any more
+    """A stop was asked for in the middle of a tile."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs besides a tile: the models with the places of their bands, and the user's choices.
+
+    Attributes
+    ----------
+    models : tuple of Bundle
+        All are applied to the same window.
+    places : tuple of tuple of int
+        For each model where its bands are in the scene.
+    halo : int
+        Cells round a tile that the widest patch needs.
+    statistics : tuple of str
+        As in `Bundle.predict_block`.
+    unseen : {"error", "missing"}
+        As in `Bundle.predict_block`.
+    """
+
+    models: tuple[Bundle, ...]
+    places: tuple[tuple[int, ...], ...]
+    halo: int
+    statistics: tuple[str, ...]
+    unseen: Unseen
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The maps, model by model, in the order in which `predict` gives them."""
+        return tuple(output for model in self.models for output in model.outputs(self.statistics))
+
+    def model_of(self, place: int) -> Bundle:
+        """The model that makes the output at a place of `outputs`."""
+        owners = [model for model in self.models for _ in model.outputs(self.statistics)]
+        return owners[place]
+
+    def warm_up(self) -> None:
+        """Check the statistics, and compile what tiles need, on a block without data."""
+        for model in self.models:
+            edge = BLOCK + model.patch - 1
+            model.predict_block(np.full((len(model.bands), edge, edge), np.nan, np.float32), self.statistics)
+
+    def predict(self, raw: Float32, tile: Tile, stopped: Callable[[], bool] = bool) -> Float32:
+        """All maps of a tile.
+
+        Parameters
+        ----------
+        raw : (B, h + 2 halo, w + 2 halo) float32
+            The tile's window.
+        stopped : callable
+            Asked before each block whether to go on.
+
+        Returns
+        -------
+        (outputs, h, w) float32
+
+        Raises
+        ------
+        InputError
+            What a model says of the data, with the place in the scene.
+        Abandoned
+            After a stop.
+        """
+        maps = np.full((len(self.outputs), tile.height, tile.width), np.nan, np.float32)
+        for rows, columns in blocks_of(tile):
+            if stopped():
+                raise Abandoned
+            block = _block(raw, rows, columns, self.halo)
+            inside = maps[:, rows, columns]
+            first = 0
+            for model, places in zip(self.models, self.places, strict=True):
+                cut = self.halo - model.patch // 2
+                window = block[list(places), cut : block.shape[1] - cut, cut : block.shape[2] - cut]
+                try:
+                    found = model.predict_block(window, self.statistics, unseen=self.unseen)
+                except InputError as error:
+                    raise _at(error, tile) from error
+                inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]
+                first += len(found)
+        return maps
+
+
+def _block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:
+    """A block with its halo, always of the same shape; what lies beyond the tile's window is missing."""
+    edge = BLOCK + 2 * halo
+    part = raw[:, rows.start : rows.start + edge, columns.start : columns.start + edge]
+    if part.shape[1:] == (edge, edge):
+        return part
+    whole = np.full((len(raw), edge, edge), np.nan, np.float32)
+    whole[:, : part.shape[1], : part.shape[2]] = part
+    return whole
+
+
+def _at(error: InputError, tile: Tile) -> InputError:
+    """The same error, with the place in the scene."""
+    where = f"rows {tile.row} to {tile.row + tile.height - 1}, columns {tile.column} to {tile.column + tile.width - 1}"
+    return InputError(error.message, code=error.code, details=[*error.details, f"where: {where}"], hint=error.hint)
+
+
+def make_tile(
+    task: Task,
+    tile: Tile,
+    part: xr.DataArray,
+    beyond: tuple[int, int, int, int],
+    work: Path,
+    stopped: Callable[[], bool] = bool,
+) -> int | InputError | None:
+    """Read, predict and spool a tile.
+
+    Parameters
+    ----------
+    part, beyond
+        What `lazy_window` gives for the tile and the task's halo.
+    work : Path
+        Folder of the spool.
+
+    Returns
+    -------
+    int, None or InputError
+        As `write_tile`; an unreadable part of the scene is given back, not raised, so that others can go on.
+    """
+    try:
+        values = task.predict(fill_window(part, beyond), tile, stopped)
+    except InputError as error:
+        return error
+    return write_tile(work, tile, values)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """A task by the paths of its models, small enough to be sent with every tile."""
+
+    models: tuple[str, ...]
+    places: tuple[tuple[int, ...], ...]
+    halo: int
+    statistics: tuple[str, ...]
+    unseen: Unseen
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """A lazy part of a scene that a cluster passes on as it is, rather than compute it as an argument."""
+
+    part: xr.DataArray
+
+
+@lru_cache(maxsize=8)
+def _task_of(recipe: _Recipe) -> Task:
+    """The task on a worker, which loads the models once for all its tiles."""
+    models = tuple(load_model(path) for path in recipe.models)
+    return Task(models, recipe.places, recipe.halo, recipe.statistics, recipe.unseen)
+
+
+def _make_remote(
+    recipe: _Recipe, tile: Tile, sealed: _Sealed, beyond: tuple[int, int, int, int], work: Path
+) -> int | InputError | None:
+    return make_tile(_task_of(recipe), tile, sealed.part, beyond, work)
+
+
+def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, Tile], Any]:
+    """How to send a tile to a cluster: with its own part of the scene, and the models as files in the work folder.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the spool, which the workers share.
+
+    Returns
+    -------
+    callable
+        ``submit(client, tile)`` to a future of what `make_tile` gives.
+    """
+    work = work.resolve()
+    paths = [model.save(work / f"model-{place}.gsm", overwrite=True) for place, model in enumerate(task.models)]
+    recipe = _Recipe(tuple(str(path) for path in paths), task.places, task.halo, task.statistics, task.unseen)
+
+    def submit(client: Any, tile: Tile) -> Any:
+        part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))
+        if part.chunks is not None:
+            # The graph of this window alone, not of the whole scene.
+            part = part.copy(data=optimize(part.data)[0])
+        return client.submit(_make_remote, recipe, tile, _Sealed(part), beyond, work, pure=False)
+
+    return submit

@@ -1,0 +1,104 @@
+"""Small models and scenes for the tests of mapping, and an own, slow way to the same maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.models.cnn import PatchCNN, PatchPredictor, Standard, new_net
+from geosoil.models.forest import Forest
+from geosoil.prep.encode import Encoder
+from geosoil.prep.target import TargetTransform
+from geosoil.testing import make_scene, write_raster
+from geosoil.types import Layers, Predictor
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geosoil.types import Float32
+
+BANDS = ("elevation", "twi", "ndvi")
+DEPTHS = ((0, 5), (5, 15))
+
+
+def make_model(
+    path: Path | None = None,
+    *,
+    code: str = "soc",
+    patch: int = 5,
+    bands: tuple[str, ...] = BANDS,
+    classes: tuple[str, ...] = (),
+    kind: str = "cnn",
+    seed: int = 0,
+) -> Bundle:
+    """A model of two depths; its networks are as they were born, their outputs spread out."""
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(size=(50, len(bands))).astype(np.float32)
+    for place, name in enumerate(bands):
+        if name in classes:
+            centre[:, place] = rng.integers(1, 4, 50)
+    encoder = Encoder.fit(centre, bands, classes=dict.fromkeys(classes, "onehot"))
+    middles = np.array([(top + bottom) / 2 for top, bottom in DEPTHS])
+    predictor: Predictor
+    if kind == "cnn":
+        spec = PatchCNN(kind="cnn", patch=patch).spec(encoder.features, len(DEPTHS))
+        nets = [new_net(spec, seed + place, torch.device("cpu")).state_dict() for place in range(2)]
+        predictor = PatchPredictor(spec, (tuple(nets),), middles, Standard(np.zeros(2), np.full(2, 500.0)))
+    else:
+        features = encoder.encode(centre[:, :, None, None])
+        rows = np.repeat(np.arange(50), 2)
+        layers = Layers(rows, np.tile(middles, 50), np.tile([0, 1], 50), rng.normal(size=100))
+        predictor = Forest(trees=5, seed=seed).fit(features, layers, middles)
+    transform = TargetTransform.fit(np.exp(rng.normal(size=100)), "log")
+    meta, _ = predictor.state()
+    card = Card(
+        name=code,
+        model="cnn" if kind == "cnn" else "rf",
+        kind=predictor.kind,
+        soil_property=PropertyCard(
+            code=code, name=f"Made {code}", unit="g/kg", lowest=0, highest=1000, usual=(0, 600), transform="log"
+        ),
+        depths=DEPTHS,
+        crs="EPSG:32755",
+        extent=(740_000, 6_670_000, 745_000, 6_680_000),
+        cell=(30, 30),
+        encoder=encoder.to_meta(),
+        predictor=meta,
+        transform=transform.to_meta(),
+        counts={"profiles": 50},
+    )
+    bundle = Bundle(card, encoder, predictor, transform, tuple(0.2 * rng.standard_normal(40) for _ in DEPTHS))
+    if path is not None:
+        bundle.save(path)
+    return bundle
+
+
+def make_stack(
+    path: Path, shape: tuple[int, int], *, missing: float = 0.1, classes: tuple[str, ...] = ()
+) -> xr.DataArray:
+    """A scene on disk, tiled, with gaps."""
+    scene = make_scene(shape=shape, bands=BANDS, classes=classes, missing=missing, seed=3).compute()
+    affine = scene.odc.geobox.affine
+    names = [str(name) for name in scene["band"].values]
+    write_raster(
+        path, scene.values, names=names, transform=affine, nodata=np.nan, tiled=True, blockxsize=128, blockysize=128
+    )
+    return scene
+
+
+def patch_by_patch(bundle: Bundle, scene: xr.DataArray) -> Float32:
+    """The maps, one patch after the other: (T, rows, columns)."""
+    raw = np.stack([scene.sel(band=name).values for name in bundle.bands])
+    halo = bundle.patch // 2
+    padded = np.pad(raw, ((0, 0), (halo, halo), (halo, halo)), constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (bundle.patch, bundle.patch), axis=(1, 2))
+    rows, columns = raw.shape[1:]
+    found = np.empty((len(bundle.targets), rows, columns), np.float32)
+    for row in range(rows):
+        patches = np.ascontiguousarray(windows[:, row].transpose(1, 0, 2, 3))
+        found[:, row] = bundle.predict(patches).T
+    return found
