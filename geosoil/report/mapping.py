@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
+from geosoil.io.qgis.breaks import rounded_breaks
+from geosoil.io.qgis.style import colours_of, is_amount
 from geosoil.report.html import Section, write_report
 from geosoil.report.plots import map_grid
 from geosoil.report.training import model_section, score_frame
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
     from geosoil.soil import Target
     from geosoil.types import Float32
 
-__all__ = ["write_map_report"]
+__all__ = ["Shown", "write_map_report"]
+
+#: What is shown of a map: target, statistic, thumbnail (h, w) float32 with NaN, and statistics of the whole by name.
+Shown: TypeAlias = "tuple[Target, str, Float32, dict[str, float]]"
 
 
 def write_map_report(
@@ -24,10 +30,11 @@ def write_map_report(
     *,
     title: str,
     record: dict[str, Any],
-    maps: Sequence[tuple[Target, str, Float32, dict[str, float]]],
+    maps: Sequence[Shown],
     cards: Sequence[Any],
     cell: tuple[float, float],
     crs: str,
+    cell_unit: str = "",
 ) -> Path:
     """Write the report of a map run.
 
@@ -43,58 +50,102 @@ def write_map_report(
         Size of a cell in units of the CRS.
     crs : str
         Name of the CRS.
+    cell_unit : str
+        ``m`` for a CRS in metres; the mapped area is then stated.
     """
-    sections = []
+    sections = [_summary(record, maps, cell, cell_unit, crs)]
     for card in cards:
-        code = card.soil_property.code
-        own = [one for one in maps if one[0].soil_property.code == code]
-        means = [(target, small) for target, statistic, small, _ in own if statistic == "mean"]
-        soil = own[0][0].soil_property if own else None
-        if soil is None:
-            continue
-        table = pd.DataFrame(
-            [{"map": target.stem(statistic), **statistics} for target, statistic, _, statistics in own]
-        )
-        sections.append(
-            Section(
-                soil.name,
-                (model_section(card).paragraphs[0],),
-                tables=(
-                    (f"Values of the maps, {soil.unit}", table),
-                    *(((f"Scores: {card.scores[0]['split']}", score_frame(card)),) if card.scores else ()),
-                ),
-                figures=((f"{soil.name} by depth; grey is no data.", map_grid(means)),) if means else (),
-            )
-        )
-    return write_report(path, title, [*sections, _open_them(), _run(record, cell, crs)], subtitle=_subtitle(maps))
+        own = [one for one in maps if one[0].soil_property.code == card.soil_property.code]
+        if own:
+            sections.append(_property_section(card, own))
+    sections += [_open_them(), _run(record)]
+    return write_report(path, title, sections, subtitle=_subtitle(maps))
 
 
-def _subtitle(maps: Sequence[tuple[Target, str, Float32, dict[str, float]]]) -> str:
+def _subtitle(maps: Sequence[Shown]) -> str:
     names = dict.fromkeys(target.soil_property.name for target, *_ in maps)
-    return f"{len(maps)} maps: {', '.join(names)}"
+    depths = sorted({target.depth for target, *_ in maps})
+    return f"{', '.join(names)} at {', '.join(str(depth).removesuffix(' cm') for depth in depths)} cm"
+
+
+def _summary(
+    record: dict[str, Any], maps: Sequence[Shown], cell: tuple[float, float], cell_unit: str, crs: str
+) -> Section:
+    """What was mapped, in a few facts."""
+    plan = record.get("plan", {})
+    facts = [("maps", f"{len(maps)} GeoTIFF files, one for each property, depth and statistic")]
+    if {"columns", "rows"} <= set(plan):
+        size = f"{cell[0]:g} x {cell[1]:g} {cell_unit}".strip()
+        facts.append(("grid", f"{plan['columns']:,} x {plan['rows']:,} cells of {size}, {crs}"))
+        if cell_unit == "m":
+            area = plan["columns"] * plan["rows"] * cell[0] * cell[1] / 1e6
+            facts.append(("extent", f"{area:,.4g} km²"))
+    seconds = record.get("seconds")
+    if seconds is not None:
+        facts.append(("time", _duration(float(seconds))))
+    return Section("Summary", facts=tuple(facts))
+
+
+def _duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> _duration(4.21), _duration(330), _duration(8000)
+    ('4.2 s', '5 min 30 s', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _property_section(card: Any, own: Sequence[Shown]) -> Section:
+    """Pictures and values of the maps of a property, and how good its model is."""
+    soil = own[0][0].soil_property
+    means = [(target, small) for target, statistic, small, _ in own if statistic == "mean"]
+    amounts = [small[np.isfinite(small)] for _, statistic, small, _ in own if is_amount(statistic)]
+    breaks = rounded_breaks(np.concatenate(amounts), len(colours_of(soil))) if amounts else []
+    unit = "" if soil.unit == "1" else f" [{soil.unit}]"
+    tables = [(f"Values of the maps{unit}", _values(own))]
+    if card.scores:
+        tables.append((f"How good the model is: {card.scores[0]['split']}; errors{unit}", score_frame(card)))
+    return Section(
+        soil.name,
+        (model_section(card).paragraphs[0],),
+        tables=tuple(tables),
+        figures=((f"{soil.name}{unit} by depth, in the classes of the QGIS project.", map_grid(means, breaks)),)
+        if means
+        else (),
+        figures_first=True,
+    )
+
+
+def _values(own: Sequence[Shown]) -> pd.DataFrame:
+    """A row a map, a column a statistic."""
+    rows = [{"depth": str(target.depth), "map": statistic, **statistics} for target, statistic, _, statistics in own]
+    frame = pd.DataFrame(rows)
+    return frame if frame["map"].nunique() > 1 else frame.drop(columns="map")
 
 
 def _open_them() -> Section:
     return Section(
         "In QGIS",
         (
-            "Open maps.qgz: one group a property with its depths from shallow to deep, one colour scale for all of them. "
-            "The folder can be moved as a whole. Each map also opens alone with its style, the .qml file beside it.",
+            "Open maps.qgz: one group a property with its depths from shallow to deep, one colour scale for all of "
+            "them, and a print sheet for each property. The folder can be moved as a whole. Each map also opens alone "
+            "with its style, the .qml file beside it.",
         ),
     )
 
 
-def _run(record: dict[str, Any], cell: tuple[float, float], crs: str) -> Section:
+def _run(record: dict[str, Any]) -> Section:
+    """What is needed to make the maps again."""
     plan = record.get("plan", {})
     facts = {
-        "command": record.get("command", ""),
-        "made": record.get("created", ""),
-        "seconds": record.get("seconds", ""),
-        "grid": f"{plan.get('columns', '?')} x {plan.get('rows', '?')} cells of {cell[0]:g} x {cell[1]:g}, {crs}",
-        "tiles": f"{plan.get('tiles', '?')} of {plan.get('tile_size', '?')} cells",
-        "geosoil": record.get("geosoil_version", ""),
-        "models (SHA-256)": ", ".join(str(one)[:16] for one in record.get("models", ())),
+        "command": record.get("command"),
+        "made": record.get("created"),
+        "geosoil": record.get("geosoil_version"),
+        "tiles": f"{plan['tiles']} of {plan['tile_size']} cells" if "tiles" in plan else None,
+        "models (SHA-256)": ", ".join(str(one) for one in record.get("models", ())),
         "inputs": ", ".join(str(one.get("path", one)) for one in record.get("inputs", ())),
     }
-    frame = pd.DataFrame([(name, str(value)) for name, value in facts.items()], columns=["", "value"])
-    return Section("How they were made", tables=(("From run.json", frame),))
+    return Section("How they were made", facts=tuple((name, str(value)) for name, value in facts.items() if value))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from geosoil.io.qgis.style import ClassStyle, colours_of
 from geosoil.score import score
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from geosoil.types import Float32
 
 __all__ = [
-    "colour_map",
     "density_by_depth",
     "level_curve",
     "map_grid",
@@ -33,8 +34,6 @@ __all__ = [
 #: Okabe and Ito (2008): told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_RAMP = ("f2f0ea", "d9d2c0", "bdb193", "9c8d68", "786847", "54462c", "332813")
-_NO_DATA = "#e6e8ea"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -51,14 +50,6 @@ def _axes(axes: Axes) -> Axes:
 
 def _unit(soil: Property) -> str:
     return "" if soil.unit == "1" else f" [{soil.unit}]"
-
-
-def colour_map(soil: Property) -> LinearSegmentedColormap:
-    """The property's colours, light to dark; grey where there is no data."""
-    colours = [f"#{one}" for one in (soil.colours or _RAMP)]
-    found = LinearSegmentedColormap.from_list(soil.code, colours)
-    found.set_bad(_NO_DATA)
-    return found
 
 
 def _grid(count: int, across: int = 3, size: float = 2.9) -> tuple[Figure, list[Any]]:
@@ -240,26 +231,43 @@ def relative_bias_map(places: pd.DataFrame, soil: Property) -> Figure:
     return figure
 
 
-def map_grid(maps: Sequence[tuple[Target, Float32]]) -> Figure:
-    """Small maps of one property at its depths, with one colour scale.
+def map_grid(maps: Sequence[tuple[Target, Float32]], breaks: Sequence[float]) -> Figure:
+    """Small maps of one property at its depths, in one set of classes.
 
     Parameters
     ----------
     maps : sequence of (Target, (h, w) float32)
-        NaN where there is no data.
+        NaN where there is no data, which is left white.
+    breaks : sequence of float
+        Upper bounds of all classes but the last, as `rounded_breaks` gives them.
     """
     soil = maps[0][0].soil_property
-    valid = np.concatenate([values[np.isfinite(values)] for _, values in maps])
-    low, top = np.quantile(valid, [0.02, 0.98]) if valid.size else (0.0, 1.0)
+    style = ClassStyle(tuple(breaks), colours_of(soil), soil.unit)
+    classes = ListedColormap([f"#{entry.colour}" for entry in style.entries])
     height, width = maps[0][1].shape
-    figure, panels = _grid(len(maps), size=2.9)
-    figure.set_size_inches(9.3, max(1.8, 2.9 * height / width + 0.35) * -(-len(maps) // 3) + 0.2)
-    image = None
+    columns = _across(len(maps), height / width)
+    figure, panels = _grid(len(maps), across=columns)
+    across = 7.6 / columns
+    figure.set_size_inches(9.3, (across * height / width + 0.35) * -(-len(maps) // columns) + 0.1)
     for axes, (target, values) in zip(panels, maps, strict=True):
-        image = axes.imshow(values, cmap=colour_map(soil), vmin=low, vmax=top, interpolation="nearest")
-        axes.set_title(str(target.depth), fontsize=10)
-        axes.set_axis_off()
-    if image is not None:
-        bar = figure.colorbar(image, ax=panels, extend="both", shrink=0.7, pad=0.015)
-        bar.set_label(f"{soil.name.lower()}{_unit(soil)}", fontsize=10)
+        place = np.ma.masked_array(np.digitize(values, breaks, right=True), ~np.isfinite(values))
+        axes.imshow(place, cmap=classes, vmin=-0.5, vmax=len(breaks) + 0.5, interpolation="nearest")
+        axes.set_title(str(target.depth), fontsize=10, loc="left", fontweight="bold")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(color="#b9bfc4", linewidth=0.6)
+    patches = [
+        Patch(facecolor=f"#{entry.colour}", edgecolor="#9aa1a7", linewidth=0.5, label=entry.label)
+        for entry in style.entries
+    ]
+    legend = figure.legend(
+        handles=patches, loc="outside right upper", frameon=False, fontsize=9, alignment="left",
+        title=f"{soil.name}{_unit(soil)}" if len(soil.name) < 16 else f"{soil.name}\n{_unit(soil).strip()}",
+        title_fontsize=9,
+    )  # fmt: skip
+    legend.get_title().set_fontweight("bold")
     return figure
+
+
+def _across(count: int, ratio: float) -> int:
+    """Columns of small maps: more of them the taller the maps are."""
+    return min(count, 2 if ratio < 0.5 else 3 if ratio < 1.4 else 4)

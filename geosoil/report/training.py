@@ -39,8 +39,8 @@ def write_training(path: Path, card: Any, report: dict[str, Any], frame: pd.Data
         Section(
             "Scores",
             (
-                f"From {split}: each profile was predicted by a fit that never saw it, in which selection of covariates, "
-                "scaling, transform and early stopping used the other profiles alone.",
+                f"From {split}: each profile was predicted by a fit that never saw it, in which selection of "
+                "covariates, scaling, transform and early stopping used the other profiles alone.",
             ),
             tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(card)),),
             figures=(("Observed against held-out predicted values, by depth.", scatter_by_depth(frame, soil, depths)),),
@@ -80,8 +80,8 @@ def model_section(card: Any) -> Section:
         "Model",
         (
             text,
-            f"Trained on {card.counts.get('profiles', '?')} profiles, {card.created}, seed {card.seed}; target transform "
-            f"{card.transform.get('kind', 'none')}, with its bias corrected by smearing (Duan 1983).",
+            f"Trained on {card.counts.get('profiles', '?')} profiles, {card.created}, seed {card.seed}; target "
+            f"transform {card.transform.get('kind', 'none')}, with its bias corrected by smearing (Duan 1983).",
         ),
     )
 
@@ -91,7 +91,11 @@ def score_frame(card: Any) -> pd.DataFrame:
     order = [f"{top}-{bottom}cm" for top, bottom in card.depths] + ["all"]
     rows = {row["depth"]: row for row in card.scores}
     return pd.DataFrame(
-        [{"depth": depth, **{name: rows[depth].get(name) for name in _SHOWN}} for depth in order if depth in rows]
+        [
+            {"depth": depth.replace("cm", " cm"), **{name: rows[depth].get(name) for name in _SHOWN}}
+            for depth in order
+            if depth in rows
+        ]
     ).astype({"n": int})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,7 +18,7 @@ from geosoil.jobs.fit import cross_validate, fit, folds_of, recipe_of
 from geosoil.jobs.train import summary, train
 from geosoil.soil import Depth
 
-from .conftest import Edit
+Edit = Callable[[str, str], None]
 
 
 @pytest.mark.parametrize("kind", ["rf", "transfer"])

@@ -23,7 +23,17 @@ from .layer import MapFacts, MapLayer, read_facts
 from .layout import Panel, Sheet, add_sheet
 from .metadata import add_metadata, metadata_document, notes
 from .samples import SAMPLES_LAYER, add_aliases, add_marker, sample_fields
-from .style import APPLICABILITY, GREYS, RELATIVE_WIDTH, ClassStyle, Style, add_style, colours_of, style_document
+from .style import (
+    APPLICABILITY,
+    GREYS,
+    RELATIVE_WIDTH,
+    ClassStyle,
+    Style,
+    add_style,
+    colours_of,
+    is_amount,
+    style_document,
+)
 from .tree import Group, Node, add_group, add_layer_node, add_options_of, group_layers, layer_id
 from .xml import VERSION, add, add_crs, authority, to_bytes
 
@@ -144,16 +154,14 @@ def _styles(layers: Sequence[MapLayer], facts: Mapping[MapLayer, MapFacts]) -> d
     """One style for all maps that must be comparable: a property's means and quantiles at all depths."""
     families: dict[tuple[str, str], list[MapLayer]] = {}
     for layer in layers:
-        families.setdefault((layer.soil_property.code, _family(layer.statistic)), []).append(layer)
+        families.setdefault(
+            (layer.soil_property.code, "amount" if is_amount(layer.statistic) else layer.statistic), []
+        ).append(layer)
     styles: dict[MapLayer, Style] = {}
     for (_, family), members in families.items():
         style = _style(family, members, [facts[member] for member in members])
         styles.update(dict.fromkeys(members, style))
     return styles
-
-
-def _family(statistic: str) -> str:
-    return statistic if statistic in {"std", "uncertainty", "aoa", "di"} else "amount"
 
 
 def _style(family: str, members: Sequence[MapLayer], facts: Sequence[MapFacts]) -> Style:

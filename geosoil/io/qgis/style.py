@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
     from .layer import MapFacts, MapLayer
 
-__all__ = ["DEFAULT_COLOURS", "GREYS", "ClassStyle", "Entry", "PaletteStyle", "Style", "add_style", "style_document"]
+__all__ = [
+    "DEFAULT_COLOURS",
+    "GREYS",
+    "ClassStyle",
+    "Entry",
+    "PaletteStyle",
+    "Style",
+    "add_style",
+    "colours_of",
+    "is_amount",
+    "style_document",
+]
 
 #: For a property that declares no colours: one hue, lightness falling at every step.
 DEFAULT_COLOURS = ("f6f8e7", "dde8bd", "bdd298", "97b878", "6f985a", "486f41", "21462b")
@@ -119,6 +130,11 @@ APPLICABILITY = PaletteStyle(
 )
 #: Width of the prediction interval over the median: one style for all properties, since it has no unit.
 RELATIVE_WIDTH = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+def is_amount(statistic: str) -> bool:
+    """Whether a statistic is in the property's own unit and classes: means and quantiles are, spread is not."""
+    return statistic not in {"std", "uncertainty", "aoa", "di"}
 
 
 def colours_of(soil_property: Property) -> tuple[str, ...]:

@@ -1,0 +1,139 @@
+"""The commands as a user types them: results on stdout, the rest on stderr, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import geosoil as library
+
+Run = Callable[..., Any]
+
+
+def test_help_names_the_commands_and_gives_an_example(geosoil: Run) -> None:
+    shown = geosoil("--help")
+    assert shown.code == 0
+    for name in ("demo", "info", "train", "compare", "map"):
+        assert name in shown.out
+        command = geosoil(name, "--help")
+        assert command.code == 0
+        assert "Example:" in command.out
+        assert f"geosoil {name}" in command.out
+
+
+def test_version(geosoil: Run) -> None:
+    assert geosoil("--version").out.strip() == f"geosoil {library.__version__}"
+
+
+def test_a_wrong_command_names_the_nearest(geosoil: Run) -> None:
+    shown = geosoil("trian")
+    assert shown.code == 2
+    assert "did you mean 'train'" in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_train_then_info_then_compare(geosoil: Run, farm: Path) -> None:
+    trained = geosoil("train", farm / "study.toml", "-o", farm / "soc.gsm", "--report", farm / "report.html")
+    assert trained.code == 0, trained.err
+    assert "RMSE [g/kg]" in trained.out
+    assert "cross-validation: 100 %" in trained.err
+    assert (farm / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not list(farm.glob(".geosoil*"))
+
+    again = geosoil("train", farm / "study.toml", "-o", farm / "soc.gsm", "-q")
+    assert again.code == 4
+    assert again.err.startswith("error: ")
+    assert "GS-OUTPUT-EXISTS" in again.err
+    assert again.out == ""
+
+    told = geosoil("info", farm / "soc.gsm")
+    assert told.code == 0
+    assert "a rf model of soil organic carbon in g/kg at 0-5, 5-15, 15-30 cm" in told.out
+    found = geosoil("info", farm / "soc.gsm", "--json").json
+    assert found["schema"] == 1
+    assert found["kind"] == "model"
+    assert found["scores"][0]["split"].startswith("random 3-fold")
+
+    compared = geosoil("compare", farm / "study.toml", farm / "out", "-q", "-j", "2")
+    assert compared.code == 0, compared.err
+    for name in ("scores.csv", "scores.json", "predictions.csv", "zones.csv", "report.html"):
+        assert (farm / "out" / name).stat().st_size > 100
+    table = json.loads((farm / "out" / "scores.json").read_text(encoding="utf-8"))["scores"]
+    assert {row["scheme"] for row in table} == {"random", "spatial"}
+    assert {row["model"] for row in table} == {"RF", "MT-CNN"}
+    refused = geosoil("compare", farm / "study.toml", farm / "out")
+    assert refused.code == 4
+    kept = geosoil("compare", farm / "study.toml", farm / "out", "--resume", "-q", "--json")
+    assert kept.code == 0
+    assert kept.json["scores"] == table
+
+
+def test_info_on_a_scene_a_table_and_a_study(geosoil: Run, farm: Path) -> None:
+    scene = geosoil("info", farm / "stack.tif")
+    assert "3 bands of 80 x 60 cells" in scene.out
+    assert "wet, rock, noise" in scene.out
+    table = geosoil("info", farm / "horizons.csv")
+    assert "a table of 180 rows" in table.out
+    assert "soc_g_per_kg" in table.out
+    study = geosoil("info", farm / "study.toml", "--json").json
+    assert study["settings"]["model"]["kind"] == "rf"
+    assert study["settings"]["depths"]["smoothing"] == 0.1
+
+
+def test_options_of_the_environment_and_the_order_of_settings(geosoil: Run, farm: Path) -> None:
+    def kind(*args: str, **env: str) -> str:
+        shown = geosoil("train", farm / "study.toml", "--dry-run", "--json", *args, env=env)
+        return str(shown.json["study"]["model"]["kind"])
+
+    assert kind() == "rf"
+    assert kind(GEOSOIL_TRAIN_MODEL="cnn") == "cnn"
+    assert kind("--model", "mtcnn", GEOSOIL_TRAIN_MODEL="cnn") == "mtcnn"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("info", "absent.tif"), 3, "GS-FILE-MISSING"),
+        (("info", "study.toml.bak"), 3, "GS-"),
+        (("train", "absent.toml", "-o", "x.gsm"), 3, "absent.toml"),
+        (("train", "study.toml"), 2, "-o MODEL.gsm"),
+        (("train", "study.toml", "-o", "x.gsm", "--patch", "4"), 2, "patch"),
+        (("train", "study.toml", "-o", "x.gsm", "--property", "gold"), 2, "gold"),
+        (("train", "study.toml", "-o", "x.gsm", "--unit", "furlong"), 3, "GS-UNIT"),
+        (("train", "study.toml", "-o", "no/such/folder/x.gsm"), 4, "x.gsm"),
+    ],
+)
+def test_what_is_wrong_is_one_error_with_its_code(
+    args: tuple[str, ...], code: int, words: str, geosoil: Run, farm: Path
+) -> None:
+    (farm / "study.toml.bak").write_text("not a raster")
+    shown = geosoil(*args, cwd=farm)
+    assert shown.code == code, shown.err
+    assert words in shown.err
+    assert "Traceback" not in shown.err
+    assert not (farm / "x.gsm").exists()
+    assert shown.err.count("error:") + shown.err.count("Error:") == 1
+    assert len(shown.err.splitlines()[-1]) < 400
+
+
+def test_cuda_that_is_not_there_is_exit_6(geosoil: Run, farm: Path) -> None:
+    shown = geosoil(
+        "train", farm / "study.toml", "-o", farm / "x.gsm", "--model", "cnn", "--device", "cuda", "-q", "-j", "1",
+        env={"CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert shown.code == 6
+    assert "GS-DEVICE" in shown.err
+
+
+def test_a_closed_pipe_ends_quietly(farm: Path) -> None:
+    command = f"{Path(sys.executable).with_name('geosoil')} info {farm / 'study.toml'} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
