@@ -18,6 +18,7 @@ from .options import as_json, device, emit, log_options, progress_bar, seed, sta
 @click.option("--patch", type=click.IntRange(1), help="Width of the patch in cells, odd.")
 @click.option("--unit", help="Unit of the samples' values.")
 @click.option("--report", type=click.Path(path_type=Path), help="HTML report to write.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="GeoPackage of held-out values to write.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
 @click.option("--overwrite", is_flag=True, help="Replace the model file.")
 @click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
@@ -35,6 +36,7 @@ def command(
     patch: int | None,
     unit: str | None,
     report: Path | None,
+    predictions: Path | None,
     resume: bool,
     overwrite: bool,
     dry_run: bool,
@@ -82,6 +84,7 @@ def command(
             overwrite=overwrite,
             resume=resume,
             report=report,
+            predictions=predictions,
             num_workers=num_workers or os.cpu_count() or 1,
             progress=progress,
         )

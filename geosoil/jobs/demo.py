@@ -84,13 +84,21 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    model, report = out / f"{study.property}.gsm", out / "training.html"
-    bundle = train(study, model, report=report, overwrite=overwrite, num_workers=num_workers, progress=progress)
+    model, report, points = (out / name for name in (f"{study.property}.gsm", "training.html", "predictions.gpkg"))
+    bundle = train(
+        study,
+        model,
+        report=report,
+        predictions=points,
+        overwrite=overwrite,
+        num_workers=num_workers,
+        progress=progress,
+    )
     maps = map_scene(
         model,
         str(study.scene.path),
         out,
-        samples=study,
+        samples=points,
         overwrite=overwrite,
         num_workers=num_workers,
         progress=progress,

@@ -27,11 +27,14 @@ from geosoil.io.cog import Statistics
 from geosoil.jobs.maprun import MapRun, find_ledger
 from geosoil.jobs.matching import Models, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
+from geosoil.jobs.present import PROJECT, REPORT, open_points, present
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+
     from geosoil.types import Float32
 
 __all__ = ["MapResult", "map", "plan", "predict"]
@@ -92,7 +95,7 @@ def map(
     unseen: Unseen = "error",
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
-    samples: Any = None,
+    samples: gpd.GeoDataFrame | PathLike | None = None,
     progress: Progress = quiet,
     command: str = "",
 ) -> MapResult:
@@ -136,8 +139,8 @@ def map(
         Value of cells without one.
     co : mapping, optional
         Creation options of GDAL's COG driver.
-    samples : GeoDataFrame, optional
-        Shown in the project: observed and predicted values at the samples.
+    samples : GeoDataFrame or path, optional
+        Points that the project shows, such as the observed and held-out predicted values that `train` writes.
     progress : callable
         ``progress(done, total, message)``.
     command : str
@@ -167,6 +170,7 @@ def map(
     if resume and tile_size is None:
         # The tiles that are there have a size, whatever the memory would allow today.
         tile_size = _earlier_tile_size(folder)
+    points = open_points(samples)
     task, stack = prepare(models, scene, statistics, band_map, align, crs, unseen)
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
     command = redact(command)
@@ -186,8 +190,8 @@ def map(
                 if not ledger.done:
                     run.clean()
                 raise
-        project, report = _present(run, found, samples, command)
         record = _record(run, ledger, started, command)
+        project, report = present(folder, run.plan, task.models, found, record, points)
         _save_record(folder, record)
         run.clean()
     _check_whole(ledger, len(run.plan.tiles))
@@ -291,9 +295,7 @@ def _finished(run: MapRun) -> MapResult | None:
         return None
     log.info("the run in %s is finished", run.folder)
     statistics = tuple(Statistics.read(path) for path in run.maps)
-    project, report = (
-        path if path.exists() else None for path in (run.folder / "maps.qgz", run.folder / "report.html")
-    )
+    project, report = (path if path.exists() else None for path in (run.folder / PROJECT, run.folder / REPORT))
     return MapResult(run.folder, run.maps, run.plan.outputs, statistics, project, report, record)
 
 
@@ -332,10 +334,3 @@ def _record(run: MapRun, ledger: Ledger, started: float, command: str) -> dict[s
 def _save_record(folder: Path, record: Mapping[str, Any]) -> None:
     with replacing(folder / "run.json") as part:
         part.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _present(
-    run: MapRun, statistics: Mapping[Path, Statistics], samples: Any, command: str
-) -> tuple[Path | None, Path | None]:
-    """The QGIS project and the report."""
-    return None, None

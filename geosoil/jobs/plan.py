@@ -21,6 +21,8 @@ __all__ = ["Plan", "bytes_of", "make_plan"]
 
 #: Tile edges that are tried, largest first.
 SIZES = (1024, 512, 256, BLOCK)
+#: Tiles that each worker should get at least, where the scene has them.
+_TILES_EACH = 8
 #: Activations and scratch of a worker while it predicts a block, bytes; measured for 5 networks of 15 x 15, 6 depths.
 _BLOCK_SCRATCH = 96 * 2**20
 #: Libraries, kernels and the writer, beyond what is resident when the plan is made, bytes.
@@ -108,6 +110,16 @@ class Plan:
         )
 
 
+def _sizes(rows: int, columns: int, num_workers: int) -> tuple[int, ...]:
+    """Tile edges to try, largest first: those that give each worker several tiles, so that none stands idle long.
+
+    >>> _sizes(10_000, 10_000, 8), _sizes(1200, 1200, 2), _sizes(90, 100, 4)
+    ((1024, 512, 256, 128), (256, 128), (128,))
+    """
+    enough = tuple(size for size in SIZES if -(-rows // size) * -(-columns // size) >= _TILES_EACH * num_workers)
+    return enough or (BLOCK,)
+
+
 def make_plan(
     grid: GeoBox,
     models: Sequence[Bundle],
@@ -139,7 +151,7 @@ def make_plan(
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
         return read + maps + block
 
-    sizes = (tile_size,) if tile_size is not None else SIZES
+    sizes = (tile_size,) if tile_size is not None else _sizes(rows, columns, num_workers)
     tries = [(size, count) for count in range(num_workers, 0, -1) for size in sizes]
     # Workers count for more than tiles: a small tile costs a wider halo, an idle core all its work.
     for size, count in tries:

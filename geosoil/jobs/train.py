@@ -12,11 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
 
 import geosoil
 from geosoil.config import Study, load_study
+from geosoil.errors import UsageError
 from geosoil.io.atomic import check_output, output_error
+from geosoil.io.qgis import write_samples
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.models.bundle import Bundle, Card, PropertyCard
@@ -25,7 +28,6 @@ from geosoil.score import score_table
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
-    import geopandas as gpd
     import pandas as pd
     import xarray as xr
 
@@ -41,6 +43,7 @@ def train(
     samples: gpd.GeoDataFrame | None = None,
     scene: xr.DataArray | None = None,
     report: PathLike | None = None,
+    predictions: PathLike | None = None,
     overwrite: bool = False,
     resume: bool = False,
     num_workers: int = 1,
@@ -61,6 +64,8 @@ def train(
         Objects to use in place of the study's files.
     report : path, optional
         HTML report to write.
+    predictions : path, optional
+        GeoPackage to write, with the observed and the held-out predicted value of each layer; `geosoil.map` shows it.
     overwrite : bool
         Replace an existing model file.
     resume : bool
@@ -81,8 +86,15 @@ def train(
         Where the study, its files or the output cannot be used.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    if output is not None:
-        check_output(output, overwrite=overwrite)
+    for path in (output, predictions):
+        if path is not None:
+            check_output(path, overwrite=overwrite)
+    if predictions is not None and Path(predictions).suffix.lower() != ".gpkg":
+        raise UsageError(
+            f"predictions are written as a GeoPackage, not as {Path(predictions).name}",
+            code="GS-SUFFIX",
+            hint="name it .gpkg",
+        )
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
@@ -112,7 +124,31 @@ def train(
         shutil.rmtree(work, ignore_errors=True)
     if report is not None:
         write_training(Path(report), bundle.card, data.report, frame, bundle.soil_property)
+    if predictions is not None:
+        write_samples(Path(predictions), _points(data, frame), data.geobox.crs)
     return bundle
+
+
+def _points(data: TrainingSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Observed and held-out predicted values as points, a row a layer."""
+    soil, layers = data.soil_property, data.layers
+    depths = [data.depths[place] for place in layers.target]
+    return gpd.GeoDataFrame(
+        {
+            "profile": frame["profile"].astype(str),
+            "property": soil.code,
+            "depth": frame["depth"],
+            "top_cm": [depth.top_cm for depth in depths],
+            "bottom_cm": [depth.bottom_cm for depth in depths],
+            "observed": frame["observed"],
+            "predicted": frame["predicted"],
+            "residual": frame["observed"] - frame["predicted"],
+            "unit": soil.unit,
+            "fold": frame["fold"],
+        },
+        geometry=data.profiles.geometry.to_numpy()[layers.profile],
+        crs=data.profiles.crs,
+    )
 
 
 def _work_folder(output: Path, study: Study, *, resume: bool) -> Path:

@@ -143,9 +143,15 @@ def _run(record: dict[str, Any]) -> Section:
     facts = {
         "command": record.get("command"),
         "made": record.get("created"),
-        "geosoil": record.get("geosoil_version"),
+        "geosoil": record.get("geosoil"),
         "tiles": f"{plan['tiles']} of {plan['tile_size']} cells" if "tiles" in plan else None,
-        "models (SHA-256)": ", ".join(str(one) for one in record.get("models", ())),
-        "inputs": ", ".join(str(one.get("path", one)) for one in record.get("inputs", ())),
+        "models": "; ".join(f"{one['name']}, SHA-256 {one['sha256']}" for one in record.get("models", ())),
+        "inputs": "; ".join(
+            ", ".join(str(one[key]) for key in ("name", "hash") if key in one) for one in record.get("inputs", ())
+        ),
     }
     return Section("How they were made", facts=tuple((name, str(value)) for name, value in facts.items() if value))
+
+
+def _input(one: dict[str, Any]) -> str:
+    return ", ".join(str(one[key]) for key in ("name", "hash", "token") if key in one)

@@ -1,0 +1,121 @@
+"""What people open: the QGIS project, the samples beside the maps, the report, and a STAC item a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+
+from geosoil.errors import InputError
+from geosoil.io.cog import Statistics
+from geosoil.io.qgis import MapLayer, write_project, write_samples
+from geosoil.io.qgis.breaks import decimated
+from geosoil.io.qgis.layer import read_facts
+from geosoil.io.stac import write_item
+from geosoil.io.tables import read_table
+from geosoil.jobs.plan import Plan
+from geosoil.models.bundle import Bundle
+from geosoil.report.mapping import Shown, write_map_report
+from geosoil.types import PathLike
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PROJECT", "REPORT", "open_points", "present"]
+
+#: Names in the output folder.
+PROJECT, REPORT, SAMPLES = "maps.qgz", "report.html", "samples.gpkg"
+
+
+def open_points(samples: gpd.GeoDataFrame | PathLike | None) -> gpd.GeoDataFrame | None:
+    """Samples to show on the maps, from an object or a file such as ``geosoil train --predictions`` writes.
+
+    Raises
+    ------
+    InputError
+        ``GS-POINTS``: there are no points in it, or they have no CRS; and as `read_table`.
+    """
+    if samples is None:
+        return None
+    named = isinstance(samples, (str, Path))
+    table = read_table(samples)
+    frame = table.frame
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or not (frame.geom_type == "Point").all():
+        raise InputError(
+            f"{Path(samples).name if named else 'the samples'} cannot be shown on the maps",
+            code="GS-POINTS",
+            details=["points with a CRS are needed"],
+            hint="give the GeoPackage of: geosoil train ... --predictions samples.gpkg",
+        )
+    return frame
+
+
+def present(
+    folder: Path,
+    plan: Plan,
+    models: Sequence[Bundle],
+    statistics: Mapping[Path, Statistics],
+    record: Mapping[str, Any],
+    points: gpd.GeoDataFrame | None,
+) -> tuple[Path, Path]:
+    """Write all that people open beside finished maps.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the maps.
+    plan : Plan
+        With the grid and the outputs.
+    models : sequence of Bundle
+        That made the maps.
+    statistics : mapping
+        Of each map, in the order of the outputs.
+    record : mapping
+        As in ``run.json``.
+    points : GeoDataFrame, optional
+        Samples to show.
+
+    Returns
+    -------
+    project, report : Path
+    """
+    layers = [MapLayer(path, out.target, out.statistic) for path, out in zip(statistics, plan.outputs, strict=True)]
+    crs = read_facts(layers[0].path).crs
+    samples = None if points is None else write_samples(folder / SAMPLES, points, crs)
+    names = list(dict.fromkeys(model.card.name for model in models))
+    title = f"{', '.join(names)}: soil maps"
+    project = write_project(folder, layers, title=title, samples=samples, history=f"made by: {record['command']}")
+    for layer in layers:
+        write_item(layer)
+    shown: list[Shown] = [
+        (layer.target, layer.statistic, decimated(layer.path), _numbers(found))
+        for layer, found in zip(layers, statistics.values(), strict=True)
+    ]
+    affine = plan.grid.affine
+    metres = crs.is_projected and crs.axis_info[0].unit_name in {"metre", "meter"}
+    report = write_map_report(
+        folder / REPORT,
+        title=title,
+        record=dict(record),
+        maps=shown,
+        cards=[model.card for model in models],
+        cell=(abs(affine.a), abs(affine.e)),
+        crs=crs.name,
+        cell_unit="m" if metres else "",
+    )
+    return project, report
+
+
+def _numbers(found: Statistics) -> dict[str, float]:
+    """Statistics of a map by the names that a table shows."""
+    if not found.valid:
+        return {"mapped %": 0.0}
+    return {
+        "mean": found.mean,
+        "SD": found.sd,
+        "lowest": found.lowest,
+        "highest": found.highest,
+        "mapped %": 100 * found.valid / found.cells,
+    }
