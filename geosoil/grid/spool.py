@@ -74,54 +74,68 @@ class Ledger:
     header: dict[str, Any]
     done: dict[int, int | None] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
+    _end: int = field(default=0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def create(cls, path: Path, header: Mapping[str, Any]) -> Ledger:
         """A new ledger."""
+        path.write_bytes(b"")
         ledger = cls(path, dict(header))
-        with path.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(ledger.header, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        ledger._append(ledger.header)
         return ledger
 
     @classmethod
     def read(cls, path: Path) -> Ledger | None:
-        """An earlier run's ledger without a torn last line; None where there is none."""
+        """An earlier run's ledger up to its first torn or damaged line; None where there is none. Changes nothing."""
         try:
-            text = path.read_bytes()
+            # What follows the last line break is torn.
+            lines = path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return None
-        whole = text[: text.rfind(b"\n") + 1]
-        lines = []
-        for line in whole.splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-        if not lines or not isinstance(lines[0], dict) or "key" not in lines[0]:
+        header = _record(lines[0]) if lines else {}
+        if "key" not in header:
             return None
-        if len(whole) < len(text):
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        ledger = cls(path, lines[0])
-        ledger.done = {int(line["tile"]): line["crc"] for line in lines[1:] if "crc" in line}
+        ledger = cls(path, header, _end=len(lines[0]) + 1)
+        for line in lines[1:]:
+            record = _record(line)
+            index, checksum = record.get("tile"), record.get("crc", "")
+            if not isinstance(index, int) or not isinstance(checksum, int | None):
+                break
+            ledger.done[index] = checksum
+            ledger._end += len(line) + 1
         return ledger
 
     def add(self, tile: Tile, checksum: int | None) -> None:
         """Note that a tile is on disk; durable when this returns."""
         with self._lock:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"tile": tile.index, "crc": checksum}) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._append({"tile": tile.index, "crc": checksum})
             self.done[tile.index] = checksum
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps(record, sort_keys=True).encode() + b"\n"
+        with self.path.open("r+b") as file:
+            # Over what a stop may have left of a line.
+            file.truncate(self._end)
+            file.seek(self._end)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._end += len(line)
 
     def fail(self, tile: Tile, reason: str) -> None:
         """Note that a tile could not be made; not kept for a later run, which tries again."""
         with self._lock:
             self.failed[tile.index] = reason
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """What a line holds; empty for a damaged one."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 @dataclass(frozen=True)

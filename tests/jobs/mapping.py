@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import torch
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.models.cnn import PatchCNN, PatchPredictor, Standard, new_net
 from geosoil.models.forest import Forest
+from geosoil.models.nets import NetSpec
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import TargetTransform
 from geosoil.testing import make_scene, write_raster
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 BANDS = ("elevation", "twi", "ndvi")
 DEPTHS = ((0, 5), (5, 15))
+_AS_IT_IS = Standard(np.zeros(2), np.ones(2))
 
 
 def make_model(
@@ -35,7 +38,7 @@ def make_model(
     kind: str = "cnn",
     seed: int = 0,
 ) -> Bundle:
-    """A model of two depths; its networks are as they were born, their outputs spread out."""
+    """A model of two depths; its networks are as they were born, with larger weights, so that cells differ."""
     rng = np.random.default_rng(seed)
     centre = rng.normal(size=(50, len(bands))).astype(np.float32)
     for place, name in enumerate(bands):
@@ -46,8 +49,9 @@ def make_model(
     predictor: Predictor
     if kind == "cnn":
         spec = PatchCNN(kind="cnn", patch=patch).spec(encoder.features, len(DEPTHS))
-        nets = [new_net(spec, seed + place, torch.device("cpu")).state_dict() for place in range(2)]
-        predictor = PatchPredictor(spec, (tuple(nets),), middles, Standard(np.zeros(2), np.full(2, 500.0)))
+        predictor = PatchPredictor(spec, (tuple(_net(spec, seed + place) for place in range(2)),), middles, _AS_IT_IS)
+        spread = predictor.predict(rng.random((200, patch, patch, encoder.features), np.float32)).std(axis=0)
+        predictor = replace(predictor, standard=Standard(np.zeros(2), 0.8 / spread.astype(np.float64)))
     else:
         features = encoder.encode(centre[:, :, None, None])
         rows = np.repeat(np.arange(50), 2)
@@ -75,6 +79,11 @@ def make_model(
     if path is not None:
         bundle.save(path)
     return bundle
+
+
+def _net(spec: NetSpec, seed: int) -> dict[str, torch.Tensor]:
+    state = new_net(spec, seed, torch.device("cpu")).state_dict()
+    return {name: 3 * value if value.ndim > 1 else value for name, value in state.items()}
 
 
 def make_stack(
