@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
@@ -101,25 +100,31 @@ def sweep_threads(work: Callable[[T], None], items: Sequence[T], *, num_workers:
     work : callable
         Called with each item, on several threads.
     items : sequence
-        In the order of work.
+        Taken in this order.
     num_workers : int
         Threads.
     """
     errors: list[BaseException] = []
+    waiting, taking = iter(items), threading.Lock()
 
-    def one(item: T) -> None:
+    def one() -> None:
         if stop.asked or errors:
             return
         try:
+            # Whichever task this is: dask calls them in an order of its own.
+            with taking:
+                item = next(waiting)
             work(item)
         except BaseException as error:
             errors.append(error)
 
     def run() -> None:
-        # Tasks without arguments: dask need not look into what they hold.
-        graph: dict[Any, Any] = {("item", place): (partial(one, item),) for place, item in enumerate(items)}
-        with ThreadPoolExecutor(num_workers, thread_name_prefix="geosoil") as pool:
-            dask.threaded.get(graph, list(graph), pool=pool)
+        graph: dict[Any, Any] = {("item", place): (one,) for place in range(len(items))}
+        try:
+            with ThreadPoolExecutor(num_workers, thread_name_prefix="geosoil") as pool:
+                dask.threaded.get(graph, list(graph), pool=pool)
+        except BaseException as error:  # such as a system that gives no more threads
+            errors.append(error)
 
     if not items:
         return
