@@ -7,11 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .config import Study, load_study
     from .io.raster import open_scene
     from .io.samples import open_samples
     from .jobs.compare import compare
+    from .jobs.demo import demo
     from .jobs.info import info
-    from .jobs.map import map, predict
+    from .jobs.map import map, plan, predict
     from .jobs.train import train
     from .models.bundle import Bundle, load_model
 
@@ -22,13 +24,17 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 __all__ = [
     "Bundle",
+    "Study",
     "__version__",
     "compare",
+    "demo",
     "info",
     "load_model",
+    "load_study",
     "map",
     "open_samples",
     "open_scene",
+    "plan",
     "predict",
     "train",
 ]
@@ -36,12 +42,16 @@ __all__ = [
 # Looked up on first use, so that `import geosoil` loads none of the heavy packages.
 _PLACES = {
     "Bundle": "models.bundle",
+    "Study": "config",
     "compare": "jobs.compare",
+    "demo": "jobs.demo",
     "info": "jobs.info",
     "load_model": "models.bundle",
+    "load_study": "config",
     "map": "jobs.map",
     "open_samples": "io.samples",
     "open_scene": "io.raster",
+    "plan": "jobs.map",
     "predict": "jobs.map",
     "train": "jobs.train",
 }

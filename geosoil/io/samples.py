@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import geopandas as gpd
 import numpy as np
@@ -59,6 +59,7 @@ def open_samples(
     source : path or (Geo)DataFrame
         CSV and other text, Excel, Parquet, GeoPackage and whatever geopandas reads. Long (one row a layer), long
         with columns ``property``, ``value``, ``unit``, or wide (one row a profile, columns such as ``soc_0-5cm``).
+        What this function gave is given back as it is.
     property : Property or str
         What to read.
     column : str, optional
@@ -110,6 +111,8 @@ def open_samples(
     """
     _check_options(below_detection=below_detection, invalid=invalid, depth_unit=depth_unit)
     soil_property = property if isinstance(property, Property) else property_of(property)
+    if _is_read(source, soil_property):
+        return cast("gpd.GeoDataFrame", source)
     table = read_table(source, layer=layer)
     place = _place(table, sites, crs=crs, id=id, x=x, y=y, invalid=invalid)
     free = [h for h in headers_of(table) if h.text not in place.columns.values()]
@@ -141,6 +144,14 @@ def open_samples(
     samples = _result(seen, screen.used, soil_property, taken)
     samples.attrs = {"report": report}
     return samples
+
+
+def _is_read(source: PathLike | pd.DataFrame, soil_property: Property) -> bool:
+    """Whether a table is what `open_samples` gave, perhaps with rows left out since."""
+    if not isinstance(source, gpd.GeoDataFrame) or "report" not in source.attrs:
+        return False
+    columns = {"profile", "property", "top_cm", "bottom_cm", "value"}
+    return columns <= set(source.columns) and bool((source["property"] == soil_property.code).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.report.training import write_training
 from geosoil.score import score_table
+from geosoil.soil import Depth
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) 
         predictor=meta,
         transform=fitted.transform.to_meta(),
         counts={"profiles": len(data), "layers": data.report["layers"], "folds": study.validation.folds},
-        scores=_scores(study, frame),
+        scores=_scores(study, data.depths, frame),
         selection={"kept": list(fitted.selection.kept), "dropped": dict(fitted.selection.dropped)},
         settings=study.model_dump(mode="json", include={"model", "covariates", "depths", "validation"}),
         seed=study.seed,
@@ -216,15 +218,17 @@ def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) 
     )
 
 
-def _scores(study: Study, frame: pd.DataFrame) -> tuple[dict[str, Any], ...]:
+def _scores(study: Study, depths: Sequence[Depth], frame: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     """Scores a depth, and over all depths, with the split they come from."""
     table = score_table(frame.assign(model=study.model.kind, scheme=study.validation.scheme, repeat=0))
     split = f"{study.validation.scheme} {study.validation.folds}-fold cross-validation by profile"
-    found = []
-    for depth, rows in table.groupby("depth", sort=False):
-        values = dict(zip(rows["metric"], rows["mean"], strict=True))
-        found.append({"depth": str(depth), "split": split, **{name: float(value) for name, value in values.items()}})
-    return tuple(found)
+    by_depth = {
+        str(depth): dict(zip(rows["metric"], rows["mean"], strict=True)) for depth, rows in table.groupby("depth")
+    }
+    return tuple(
+        {"depth": depth, "split": split, **{name: float(value) for name, value in by_depth[depth].items()}}
+        for depth in (*(depth.label for depth in depths), "all")
+    )
 
 
 def summary(bundle: Bundle, path: PathLike | None = None) -> str:

@@ -1,0 +1,45 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import geosoil
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_the_python_example_ends_with_maps(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "python_api.py", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "325 profiles" in done.stdout
+    made = tmp_path / "maps"
+    assert len(list(made.glob("soc_*_mean.tif"))) == 6
+    assert all((made / name).stat().st_size > 1000 for name in ("maps.qgz", "report.html", "samples.gpkg"))
+
+
+@pytest.mark.parametrize("name", ["edgeroi", "meuse"])
+def test_the_studies_name_files_that_are_there_and_bands_that_they_hold(name: str) -> None:
+    study = geosoil.load_study(EXAMPLES / name / "study.toml")
+    scene = geosoil.open_scene(study.scene.path, bands=study.scene.bands, classes=tuple(study.scene.classes))
+    assert set(study.scene.classes) <= set(scene["band"].values)
+    for code in (study.property, *study.compare.properties):
+        config = study.samples
+        samples = geosoil.open_samples(
+            config.path, property=study.declared(code), column=study.how(code).column, sites=config.sites,
+            crs=config.crs, id=config.id, depth=config.depth,
+        )  # fmt: skip
+        assert samples["profile"].nunique() > 100
+
+
+def test_samples_that_were_read_are_not_read_again() -> None:
+    folder = EXAMPLES / "edgeroi"
+    samples = geosoil.open_samples(folder / "horizons.csv", sites=folder / "sites.csv", crs="EPSG:4283")
+    few = samples[samples["top_cm"] < 30]
+    assert geosoil.open_samples(few, column="soc_g_per_kg") is few
