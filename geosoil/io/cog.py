@@ -13,6 +13,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; it has no public name
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -30,6 +31,8 @@ BLOCK = 512
 CACHE = 64 * 2**20
 #: Defaults of GDAL's COG driver; deflate opens everywhere.
 PROFILE = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "LEVEL": "6", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER"}
+#: What GDAL says where no more bytes could be written.
+_FULL = ("no space", "too large", "write error")
 
 #: ``window(rows, columns)`` to the values there, NaN for none.
 Windows = Callable[[tuple[int, int], tuple[int, int]], "Float32"]
@@ -150,11 +153,12 @@ def write_cog(
             rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
             _verify(part, path, grid, statistics, nodata)
         settle(part, path)
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
+        why = str(error.__cause__ or error)
         raise OutputError(
             f"{path} cannot be written",
-            code="GS-NO-SPACE" if "space" in str(error).lower() else "GS-NOT-WRITABLE",
-            details=[str(error.__cause__ or error)[:300]],
+            code="GS-NO-SPACE" if any(sign in why.lower() for sign in _FULL) else "GS-NOT-WRITABLE",
+            details=[why[:300]],
             hint="check the space on the disk and the creation options, then go on with --resume",
         ) from error
     except OSError as error:
@@ -222,15 +226,23 @@ def _with_nodata(values: Float32, nodata: float) -> Float32:
 
 def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata: float) -> None:
     """Read every block back."""
-    with rasterio.open(part) as file:
-        for checksum, (rows, columns) in zip(statistics.checksums, _windows(grid), strict=True):
-            values = file.read(1, window=Window.from_slices(rows, columns))
-            if not np.isnan(nodata):
-                values[values == np.float32(nodata)] = np.nan
-            if zlib.crc32(np.ascontiguousarray(values).tobytes()) != checksum:
-                raise OutputError(
-                    f"{path} did not reach the disk whole",
-                    code="GS-NOT-VERIFIED",
-                    details=[f"rows {rows[0]}-{rows[1]}, columns {columns[0]}-{columns[1]} differ when read back"],
-                    hint="check the disk and its space, then go on with --resume",
-                )
+    try:
+        with rasterio.open(part) as file:
+            for checksum, (rows, columns) in zip(statistics.checksums, _windows(grid), strict=True):
+                values = file.read(1, window=Window.from_slices(rows, columns))
+                if not np.isnan(nodata):
+                    values[values == np.float32(nodata)] = np.nan
+                if zlib.crc32(np.ascontiguousarray(values).tobytes()) != checksum:
+                    where = f"rows {rows[0]}-{rows[1]}, columns {columns[0]}-{columns[1]}"
+                    raise _not_whole(path, f"{where} differ when read back")
+    except RasterioError as error:
+        raise _not_whole(path, str(error.__cause__ or error)[:300]) from error
+
+
+def _not_whole(path: Path, why: str) -> OutputError:
+    return OutputError(
+        f"{path} did not reach the disk whole",
+        code="GS-NOT-VERIFIED",
+        details=[why],
+        hint="check the disk and its space, and that no creation option drops digits; then go on with --resume",
+    )
