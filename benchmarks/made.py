@@ -1,0 +1,94 @@
+"""What the benchmarks run on: untrained networks of the default shape, and big scenes made window by window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+from rasterio.windows import Window
+
+from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.models.cnn import PatchPredictor, Standard
+from geosoil.models.nets import NetSpec, PatchNet
+from geosoil.prep.encode import Encoder
+from geosoil.prep.target import TargetTransform
+
+BANDS = 37
+DEPTHS = ((0, 5), (5, 15), (15, 30), (30, 60), (60, 100), (100, 200))
+#: Convolutions that the depths share, as depth transfer leaves them.
+SHARED = 2
+NAMES = tuple(f"covariate_{number:02d}" for number in range(BANDS))
+_EDGE = 512
+
+
+def make_predictor(patch: int, depths: int) -> PatchPredictor:
+    """Networks whose first convolutions are shared; speed does not depend on the weights."""
+    spec = NetSpec(BANDS, patch)
+    torch.manual_seed(0)
+    first = PatchNet(spec).state_dict()
+    nets = []
+    for _ in range(depths):
+        own = PatchNet(spec).state_dict()
+        kept = tuple(f"{group}.{place}." for group in ("convs", "norms") for place in range(SHARED))
+        nets.append({name: first[name] if name.startswith(kept) else value for name, value in own.items()})
+    middles = np.array([(top + bottom) / 2 for top, bottom in DEPTHS[:depths]])
+    return PatchPredictor(spec, (tuple(nets),), middles, Standard(np.zeros(depths), np.ones(depths)), SHARED)
+
+
+def make_model(path: Path, patch: int) -> Bundle:
+    """A model file of six depths on the bands of `make_scene`."""
+    predictor = make_predictor(patch, len(DEPTHS))
+    encoder = Encoder.fit(np.array([[0.0], [30.0]], np.float32).repeat(BANDS, axis=1), NAMES)
+    transform = TargetTransform.fit(np.geomspace(1.0, 50.0, 200), "log")
+    meta, _ = predictor.state()
+    card = Card(
+        name="benchmark",
+        model="transfer",
+        kind=predictor.kind,
+        soil_property=PropertyCard(
+            code="soc", name="Soil organic carbon", unit="g/kg", lowest=0, highest=1000, usual=(0, 600), transform="log"
+        ),
+        depths=DEPTHS,
+        crs="EPSG:32755",
+        extent=(740_000, 6_000_000, 1_000_000, 6_680_000),
+        cell=(30, 30),
+        encoder=encoder.to_meta(),
+        predictor=meta,
+        transform=transform.to_meta(),
+        counts={"profiles": 0},
+    )
+    residuals = tuple(np.linspace(-0.5, 0.5, 50) for _ in DEPTHS)
+    bundle = Bundle(card, encoder, predictor, transform, residuals)
+    bundle.save(path, overwrite=True)
+    return bundle
+
+
+def make_scene(path: Path, edge: int) -> Path:
+    """A GeoTIFF of edge x edge cells: 16-bit integers with a scale, tiled, deflated, with gaps; never whole in memory.
+
+    Waves of another length in each band, and noise in the last digits as real covariates have it.
+    """
+    profile = {
+        "driver": "GTiff", "width": edge, "height": edge, "count": BANDS, "dtype": "int16", "nodata": -32768,
+        "crs": "EPSG:32755", "transform": Affine(30, 0, 740_000, 0, -30, 6_680_000), "tiled": True,
+        "blockxsize": _EDGE, "blockysize": _EDGE, "compress": "deflate", "zlevel": 1, "num_threads": "all_cpus",
+        "bigtiff": "if_safer",
+    }  # fmt: skip
+    rng = np.random.default_rng(0)
+    with rasterio.open(path, "w", **profile) as file:
+        for row in range(0, edge, _EDGE):
+            for column in range(0, edge, _EDGE):
+                y, x = np.mgrid[row : min(row + _EDGE, edge), column : min(column + _EDGE, edge)]
+                bands = np.empty((BANDS, *y.shape), np.int16)
+                gap = np.sin(y / 210) * np.sin(x / 330) > 0.97
+                for band in range(BANDS):
+                    wave = np.sin(x / (30 + 7 * band)) + np.cos(y / (50 + 5 * band)) + 2
+                    bands[band] = 700 * wave + rng.integers(0, 16, y.shape)
+                    bands[band][gap] = -32768
+                file.write(bands, window=Window(column, row, y.shape[1], y.shape[0]))
+        file.descriptions = NAMES
+        file.scales = (0.01,) * BANDS
+    return path
