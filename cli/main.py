@@ -33,6 +33,11 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+        for option in command.params:
+            if isinstance(option, click.Option):
+                # Named after what the user types, not after the function's argument.
+                name = max(option.opts, key=len).lstrip("-")
+                option.envvar = f"GEOSOIL_{cmd_name}_{name}".replace("-", "_").upper()
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -58,7 +63,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.command(cls=Commands, context_settings={"auto_envvar_prefix": "GEOSOIL", "max_content_width": 100})
+@click.command(cls=Commands, context_settings={"max_content_width": 100})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )

@@ -20,7 +20,7 @@ from .options import as_json, device, emit, log_options, progress_bar, seed, sta
 @click.option("--report", type=click.Path(path_type=Path), help="HTML report to write.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="GeoPackage of held-out values to write.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training.")
-@click.option("--overwrite", is_flag=True, help="Replace the model file.")
+@click.option("--overwrite", is_flag=True, help="Replace the files that are there.")
 @click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
 @device
 @seed

@@ -111,11 +111,21 @@ def _plain(address: str) -> str:
 def _expand_one(text: str) -> list[str]:
     if is_remote(text):
         return [text]
+    if not text.strip():
+        raise InputError("the path is empty", code="GS-FILE-MISSING", hint="name a file, a folder or a glob")
     path = Path(text).expanduser()
-    if path.is_dir():
-        return [str(path)] if _is_zarr(path) else _in_folder(path)
-    if path.exists():
-        return [str(path)]
+    try:
+        if path.is_dir():
+            return [str(path)] if _is_zarr(path) else _in_folder(path)
+        if path.exists():
+            return [str(path)]
+    except OSError as error:
+        raise InputError(
+            f"{short_name(text)} cannot be looked up",
+            code="GS-FILE-MISSING",
+            details=[error.strerror or str(error)],
+            hint="check the path",
+        ) from error
     if glob.has_magic(text):
         return _matching(path)
     raise _missing(path)

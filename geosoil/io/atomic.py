@@ -37,10 +37,27 @@ def output_error(path: PathLike, error: OSError) -> OutputError:
 
 
 def check_output(path: PathLike, *, overwrite: bool) -> Path:
-    """The path, when it is free or may be replaced; raises OutputError ``GS-OUTPUT-EXISTS`` otherwise."""
+    """The path of a file, when it is free or may be replaced, and its folder can take it.
+
+    Raises
+    ------
+    OutputError
+        ``GS-OUTPUT-EXISTS``; ``GS-NOT-WRITABLE``, before any work is lost.
+    """
     path = Path(path)
-    if path.exists() and not overwrite:
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise output_error(path, error) from error
+    if is_folder:
+        raise output_error(path, OSError(errno.EISDIR, ""))
+    if exists and not overwrite:
         raise OutputError(f"{path} exists", code="GS-OUTPUT-EXISTS", hint="choose another name, or add --overwrite")
+    if not path.parent.is_dir():
+        in_the_way = any(folder.exists() and not folder.is_dir() for folder in path.parents)
+        raise output_error(path, OSError(errno.ENOTDIR if in_the_way else errno.ENOENT, ""))
+    if not os.access(path.parent, os.W_OK):
+        raise output_error(path, OSError(errno.EACCES, ""))
     return path
 
 

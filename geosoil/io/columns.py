@@ -27,6 +27,7 @@ LENGTHS = {"cm": 1.0, "m": 100.0, "mm": 0.1}
 _UNIT = re.compile(f"^(.+?)_({'|'.join(sorted(_UNIT_SUFFIXES, key=len, reverse=True))})$")
 _DEPTH = re.compile(r"^(.+?)_(\d+)_(?:to_)?(\d+)(?:_?cm)?(?:_mean)?$")
 
+_BRACKETS = re.compile(r"[\s_]*[\[(][^\[\]()]*[\])]\s*$")
 _DATUM = re.compile(r"(gda94|gda2020|wgs84|nad27|nad83|etrs89|decimaldegrees|degrees|decimal|deg|dd)$")
 #: CRS that a datum in a header stands for: a hint, never an assumption.
 DATUM_CRS = {"gda94": "EPSG:4283", "gda2020": "EPSG:7844", "nad27": "EPSG:4267", "nad83": "EPSG:4269",
@@ -293,10 +294,14 @@ def find_values(
         value = find_role(headers, "value", None, where) if known is soil_property else None
         if value is not None:
             return ValueColumns((value,), wide=False, listed=True, code=soil_property.code)
+    bare = [h.text for h in headers if parse_header(_BRACKETS.sub("", h.text)).stem in names_of(soil_property)]
     raise InputError(
         f"{where} has no column for {soil_property.name.lower()}",
         code="GS-COLUMN-MISSING",
-        details=[f"columns: {listing([h.text for h in headers], 20)}"],
+        details=[
+            f"columns: {listing([h.text for h in headers], 20)}",
+            *(f"{text!r} looks like it, but what its brackets hold is not a known unit" for text in bare),
+        ],
         hint=f'name it: column = "..." (property {soil_property.code})',
     )
 

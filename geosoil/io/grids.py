@@ -110,5 +110,5 @@ def refuse_mismatch(parts: Sequence[tuple[str, GeoBox]]) -> None:
         f"{short_name(odd, 30)} is not on the grid of {short_name(common, 30)}",
         code="GS-GRID-MISMATCH",
         details=[f"{show_grid(grid)}: {listing([redact(one) for one in names], 3)}" for grid, names in groups[:6]],
-        hint=f"put all on one grid: --align {redact(common)}",
+        hint=f"put all on one grid: --align {redact(common)}, or in a study: align in [scene]",
     )

@@ -66,7 +66,8 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
                 f"{short_name(address)} has no coordinate reference system",
                 code="GS-CRS-MISSING",
                 details=[f"file: {redact(address)}"],
-                hint="name it: --crs EPSG:32755, with the code of the data",
+                hint="write it into the file, as with gdal_edit.py -a_srs EPSG:32755 and the code of the data;\n"
+                "geosoil map takes it as an option too: --crs EPSG:32755",
             )
         return found
     wanted = parse_crs(given)

@@ -131,7 +131,7 @@ def intervals(
             f"{table.name} does not say the depths of its samples",
             code="GS-DEPTH-MISSING",
             details=[f"columns: {', '.join(str(name) for name in list(table.frame.columns)[:20])}"],
-            hint="name the columns (top, bottom), or give one interval for all rows: --depth 0-20",
+            hint='name the columns (top, bottom), or give one interval for all rows: depth = "0-20"',
         )
     one = parse_depths([depth])[0]
     note = f"{table.name}: all rows are taken to be from {one}, as stated"

@@ -163,7 +163,7 @@ def _from_columns(
         raise InputError(
             f"{table.name}: {east.text!r} and {north.text!r} are degrees, {known.name} is not",
             code="GS-CRS-MISMATCH",
-            hint=f"state the CRS of the columns: --crs {datum(east) or 'EPSG:4326'}",
+            hint=_state(datum(east) or "EPSG:4326"),
         )
     return (across.value, along.value, known, findings), {"x": east.text, "y": north.text}
 
@@ -189,15 +189,20 @@ def _crs_of(table: Table, own: Any, stated: str | None, east: Header | None = No
 
 
 def _no_crs(table: Table, east: Header | None) -> InputError:
-    example = "EPSG:32755, for example"
+    example = "EPSG:32755"
     if east is not None and is_geographic(east):
         example = datum(east) or "EPSG:4326"
     return InputError(
         f"{table.name} does not say the CRS of its coordinates",
         code="GS-CRS-MISSING",
         details=[f"x is column {east.text!r}"] if east else [],
-        hint=f"state it: --crs {example}",
+        hint=_state(example),
     )
+
+
+def _state(crs: str) -> str:
+    """How to state the CRS of coordinate columns."""
+    return f'state the CRS of the columns, as in crs = "{crs}" (in a study: in [samples])'
 
 
 def from_sites(
@@ -256,7 +261,7 @@ def from_sites(
 
 def _screen_sites(sites: Table, place: Positions, invalid: Literal["error", "drop"]) -> tuple[Int64, dict[str, Any]]:
     """Rows of the sites that can be joined, each id once."""
-    screen = Screen(np.arange(1, len(sites.frame) + 1), sites.name, invalid)
+    screen = Screen(np.arange(1, len(sites.frame) + 1), sites.name, invalid, place.profile.to_numpy(object))
     for finding in place.findings:
         screen.take(finding)
 

@@ -131,7 +131,7 @@ def open_samples(
     )
     row = np.repeat(np.arange(len(table.frame)), len(values.headers))
     seen = _Observations(table, row, place, layers, measured)
-    screen = Screen(row + 1, table.name, invalid)
+    screen = Screen(row + 1, table.name, invalid, place.profile.to_numpy(object)[row])
     _screen(screen, seen, soil_property)
     if below_detection == "error":
         refuse_below(table, screen.row[screen.used & measured.below])

@@ -12,6 +12,8 @@ from geosoil.errors import InputError, listing
 from geosoil.soil import OVERLAP_TOLERANCE_CM
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from geosoil.types import Bool, Float64, Int64
 
 __all__ = ["Finding", "Screen", "overlapping", "scattered", "twice"]
@@ -54,11 +56,14 @@ class Screen:
         How messages call the table.
     invalid : {"error", "drop"}
         What to do with rows that contradict.
+    profile : (n,) array of str, optional
+        Profile of each row, for messages.
     """
 
     row: Int64
     where: str
     invalid: Literal["error", "drop"] = "error"
+    profile: NDArray[np.object_] | None = None
     used: Bool = field(init=False)
     reasons: dict[str, Int64] = field(init=False, default_factory=dict)
     refused: dict[str, str] = field(init=False, default_factory=dict)
@@ -94,11 +99,20 @@ class Screen:
             f"{self.where}: {count} {'row' if count == 1 else 'rows'} with {first}",
             code=code,
             details=[
-                *(f"{reason}: row {listing(np.unique(self.reasons[reason]).tolist())}" for reason in self.refused),
+                *(f"{reason}: {self._places(reason)}" for reason in self.refused),
                 "rows are counted from 1, below the header",
             ],
             hint=hint or 'correct them, or leave them out and have them counted: invalid = "drop"',
         )
+
+    def _places(self, reason: str) -> str:
+        """Rows that were refused for a reason, and their profiles."""
+        rows = np.unique(self.reasons[reason])
+        found = f"row {listing(rows.tolist())}"
+        if self.profile is None:
+            return found
+        names = dict.fromkeys(str(name) for name in self.profile[np.isin(self.row, rows)])
+        return f"{found} (profile {listing(list(names), 5)})"
 
     def counts(self) -> dict[str, int]:
         """Rows left out, by reason."""

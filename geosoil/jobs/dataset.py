@@ -153,10 +153,17 @@ def build(
     raw = extract_patches(scene, np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), width)
     progress(1, 1, "reading patches")
     middle = width // 2
-    valid = np.isfinite(raw[:, :, middle, middle]).all(axis=1)
+    bands = Bands.of(scene).names
+    missing = ~np.isfinite(raw[:, :, middle, middle])
+    valid = ~missing.any(axis=1)
     report["no_data"] = [str(name) for name in profiles.loc[~valid, "profile"]]
+    report["no_data_bands"] = {
+        name: int(count) for name, count in zip(bands, missing.sum(axis=0), strict=True) if count
+    }
     if report["no_data"]:
-        log.warning("%d profiles lie on cells without data; see the report", len(report["no_data"]))
+        log.warning(
+            "profiles on cells without data, left out: %d of %d; see the report", len(report["no_data"]), len(profiles)
+        )
     profiles, raw = profiles[valid].reset_index(drop=True), np.ascontiguousarray(raw[valid])
     layers = _layers(study, table, profiles, soil_property)
     layers, depths = _drop_thin(layers, study.depths.intervals, report)
@@ -165,7 +172,6 @@ def build(
     profiles, raw = profiles.iloc[used].reset_index(drop=True), raw[used]
     layers = subset(layers, used)
     _enough(profiles, soil_property, report)
-    bands = Bands.of(scene).names
     return TrainingSet(
         soil_property=soil_property,
         depths=depths,
@@ -240,7 +246,9 @@ def _inside(profiles: gpd.GeoDataFrame, scene: xr.DataArray) -> tuple[gpd.GeoDat
             hint="check the samples' CRS (samples.crs in the study), and that x is not y",
         )
     if outside:
-        log.warning("%d profiles lie outside the scene: %s", len(outside), listing(outside, 5))
+        log.warning(
+            "profiles outside the scene, left out: %d of %d: %s", len(outside), len(profiles), listing(outside, 5)
+        )
     return profiles[inside].reset_index(drop=True), outside
 
 
@@ -292,8 +300,16 @@ def _enough(profiles: gpd.GeoDataFrame, soil_property: Property, report: dict[st
         code="GS-SAMPLES-FEW",
         details=[
             f"needed: {LEAST_PROFILES}; rows read: {read.get('rows', '?')}",
-            f"left out: {len(report['outside'])} outside the scene, {len(report['no_data'])} without data there",
-            *(f"left out: {count} {reason}" for reason, count in read.get("dropped", {}).items()),
+            f"profiles left out: {len(report['outside'])} outside the scene, {len(report['no_data'])} without data "
+            "there",
+            *([f"profiles without data, by band: {_by_band(report)}"] if report["no_data"] else []),
+            *(f"rows left out: {count} with {reason}" for reason, count in read.get("dropped", {}).items()),
         ],
         hint="add samples, or check the columns with: geosoil info SAMPLES",
     )
+
+
+def _by_band(report: dict[str, Any]) -> str:
+    """Bands without data at profiles, the emptiest first."""
+    counts = sorted(report["no_data_bands"].items(), key=lambda one: -one[1])
+    return listing([f"{name} {count}" for name, count in counts], 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pandas as pd
 
 from geosoil.bands import Bands
 from geosoil.config import load_study
-from geosoil.errors import InputError
+from geosoil.io.addresses import expand, is_remote
 from geosoil.io.raster import open_scene
-from geosoil.io.tables import TABLE_SUFFIXES, read_table
+from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
 from geosoil.models.bundle import load_model
 from geosoil.types import PathLike
 
@@ -28,9 +29,8 @@ def info(path: PathLike) -> dict[str, Any]:
     """
     text = str(path)
     suffix = Path(text).suffix.lower()
-    if "://" not in text and not text.startswith("/vsi") and not any(sign in text for sign in "*?["):
-        if not Path(text).expanduser().exists():
-            raise InputError(f"{path} does not exist", code="GS-FILE-MISSING", hint="check the path")
+    if not is_remote(text) and not any(sign in text for sign in "*?["):
+        expand(text)  # raises where there is nothing, and says what is near
         if suffix in {".gsm", ".safetensors", ".pt", ".pth", ".pkl", ".joblib"}:
             return _model(path)
         if suffix == ".toml":
@@ -68,12 +68,22 @@ def _samples(path: PathLike) -> dict[str, Any]:
     for name in table.columns:
         if name == "geometry":
             continue
-        column = table[name]
+        column = typed(table[name])
         entry: dict[str, Any] = {"name": str(name), "type": str(column.dtype), "missing": int(column.isna().sum())}
-        if pd.api.types.is_numeric_dtype(column) and column.notna().any():
-            entry.update(lowest=float(column.min()), highest=float(column.max()))
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+            entry.update(_span(column))
         columns.append(entry)
     return {"kind": "samples", "path": str(path), "rows": len(table), "columns": columns, "notes": list(notes)}
+
+
+def _span(column: pd.Series) -> dict[str, Any]:
+    """Lowest and highest of the finite numbers in a column, and how many are not finite."""
+    infinite = column.isin([math.inf, -math.inf])
+    finite = column[~infinite].dropna()
+    return {
+        **({"lowest": float(finite.min()), "highest": float(finite.max())} if len(finite) else {}),
+        **({"infinite": int(infinite.sum())} if infinite.any() else {}),
+    }
 
 
 def _scene(path: str) -> dict[str, Any]:
@@ -118,12 +128,17 @@ def _say_model(found: dict[str, Any]) -> str:
     if found["scores"]:
         lines.append(f"scores from {found['scores'][0]['split']}:")
         lines += [
-            f"  {row['depth']:>12}  n {row['n']:.0f}, RMSE {row['RMSE']:.3g}{unit[3:]}, R2 {row['R2']:.2f}, "
-            f"CCC {row['CCC']:.2f}"
+            f"  {row['depth']:>12}  n {row['n']:.0f}, RMSE {_score(row['RMSE'], '.3g')}{unit[3:]}, "
+            f"R2 {_score(row['R2'], '.2f')}, CCC {_score(row['CCC'], '.2f')}"
             for row in found["scores"]
         ]
     lines.append(f"sha256 {found['sha256']}")
     return "\n".join(lines)
+
+
+def _score(value: float | None, form: str) -> str:
+    """A score; some are not defined, as R2 where all values are equal."""
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
 
 
 def _say_study(found: dict[str, Any]) -> str:
@@ -142,7 +157,8 @@ def _say_samples(found: dict[str, Any]) -> str:
     for column in found["columns"]:
         span = f", {column['lowest']:.6g} to {column['highest']:.6g}" if "lowest" in column else ""
         missing = f", {column['missing']} missing" if column["missing"] else ""
-        lines.append(f"  {column['name']} ({column['type']}){span}{missing}")
+        infinite = f", {column['infinite']} infinite" if "infinite" in column else ""
+        lines.append(f"  {column['name']} ({column['type']}){span}{missing}{infinite}")
     return "\n".join(lines)
 
 

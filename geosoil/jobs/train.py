@@ -7,7 +7,8 @@ import logging
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 import geosoil
 from geosoil.config import Study, load_study
-from geosoil.errors import UsageError
+from geosoil.errors import InputError, UsageError
 from geosoil.io.atomic import check_output, output_error
 from geosoil.io.qgis import write_samples
 from geosoil.jobs.dataset import TrainingSet, build
@@ -69,7 +70,7 @@ def train(
     predictions : path, optional
         GeoPackage to write, with the observed and the held-out predicted value of each layer; `geosoil.map` shows it.
     overwrite : bool
-        Replace an existing model file.
+        Replace the files that are there.
     resume : bool
         Go on with a training of the same study that was interrupted; its networks end as they would have.
     num_workers : int
@@ -88,30 +89,23 @@ def train(
         Where the study, its files or the output cannot be used.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    for path in (output, predictions):
-        if path is not None:
-            check_output(path, overwrite=overwrite)
-    if predictions is not None and Path(predictions).suffix.lower() != ".gpkg":
-        raise UsageError(
-            f"predictions are written as a GeoPackage, not as {Path(predictions).name}",
-            code="GS-SUFFIX",
-            hint="name it .gpkg",
-        )
+    _check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
     work = None if output is None else _work_folder(Path(output), study, resume=resume)
-    checked = cross_validate(
-        data, recipe, folds, study.seed, num_workers=num_workers, progress=progress, checkpoint=work
-    )
-    fitted = fit(
-        data,
-        np.arange(len(data)),
-        recipe,
-        study.seed,
-        _named(progress, "training"),
-        None if work is None else work / "all",
-    )
+    with _kept_for_resume(work):
+        checked = cross_validate(
+            data, recipe, folds, study.seed, num_workers=num_workers, progress=progress, checkpoint=work
+        )
+        fitted = fit(
+            data,
+            np.arange(len(data)),
+            recipe,
+            study.seed,
+            _named(progress, "training"),
+            None if work is None else work / "all",
+        )
     frame = checked.frame(data)
     bundle = Bundle(
         card=_card(study, data, fitted, frame),
@@ -151,6 +145,31 @@ def _points(data: TrainingSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
         geometry=data.profiles.geometry.to_numpy()[layers.profile],
         crs=data.profiles.crs,
     )
+
+
+def _check_outputs(outputs: Sequence[tuple[PathLike | None, str]], *, overwrite: bool) -> None:
+    """Refuse files that could not be written, or that stand for something else, before any work."""
+    for path, suffix in outputs:
+        if path is None:
+            continue
+        if Path(path).suffix.lower() != suffix:
+            raise UsageError(
+                f"{str(path)!r} does not end in {suffix}, as this file must",
+                code="GS-SUFFIX",
+                hint=f"name it {Path(path).stem or 'model'}{suffix}",
+            )
+        check_output(path, overwrite=overwrite)
+
+
+@contextmanager
+def _kept_for_resume(work: Path | None) -> Iterator[None]:
+    """After a failure, keep the work folder only where a later run can use it: not for data that were refused."""
+    try:
+        yield
+    except BaseException as error:
+        if work is not None and (isinstance(error, InputError) or not any(one.is_file() for one in work.rglob("*"))):
+            shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 def _work_folder(output: Path, study: Study, *, resume: bool) -> Path:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from geosoil.errors import InputError, ModelError
+from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import check_output, replacing
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
@@ -185,6 +185,7 @@ class Bundle:
         (T * len(statistics), h, w) float32
             In the order of `outputs`; NaN where a cell is not valid.
         """
+        tables = [self._back(statistic) for statistic in statistics]
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
         features = self.encoder.encode(raw, unseen=unseen)
@@ -193,7 +194,6 @@ class Bundle:
         if not valid.any():
             return maps
         scaled = self.predictor.predict_tile(features)
-        tables = [self._back(statistic) for statistic in statistics]
         for depth in range(len(self.targets)):
             for place, table in enumerate(tables):
                 out = maps[depth * len(statistics) + place]
@@ -214,7 +214,7 @@ class Bundle:
                     self.transform.quantile_table(conformal_quantile(one, level), **limits) for one in self.residuals
                 )
             else:
-                raise InputError(
+                raise UsageError(
                     f"statistic {statistic!r} is not known",
                     code="GS-STATISTIC",
                     hint="give mean, or a quantile such as Q0.05",

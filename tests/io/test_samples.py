@@ -399,7 +399,7 @@ def test_depths_that_nothing_tells_are_asked_for() -> None:
     frame = table(top=None, bottom=None, id=list("ABCD"), depth_to_rock_m=[1.0] * 4)
     error = caught(frame)
     assert error.code == "GS-DEPTH-MISSING"
-    assert "--depth" in error.hint
+    assert 'depth = "0-20"' in error.hint
     samples = open_samples(frame, crs=CRS, depth="0-20")
     assert set(zip(samples["top_cm"], samples["bottom_cm"], strict=True)) == {(0.0, 20.0)}
     twice = caught(table(), depth="0-20")
@@ -417,8 +417,9 @@ def test_crs_must_be_known_and_fit_the_columns() -> None:
     )  # fmt: skip
     missing = caught(degrees, crs=None)
     assert missing.code == "GS-CRS-MISSING"
-    assert "--crs EPSG:4283" in missing.hint
-    assert "--crs EPSG:4326" in caught(degrees.rename(columns={"lon_gda94": "lon", "lat_gda94": "lat"}), crs=None).hint
+    assert 'crs = "EPSG:4283"' in missing.hint
+    unnamed = degrees.rename(columns={"lon_gda94": "lon", "lat_gda94": "lat"})
+    assert 'crs = "EPSG:4326"' in caught(unnamed, crs=None).hint
     assert caught(degrees, crs="EPSG:28355").code == "GS-CRS-MISMATCH"
     assert caught(degrees, crs="EPSG:0").code == "GS-CRS-UNKNOWN"
     samples = open_samples(degrees, crs="EPSG:4283")

@@ -13,7 +13,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from geosoil.errors import InputError, ModelError, OutputError
+from geosoil.errors import InputError, ModelError, OutputError, UsageError
 from geosoil.models.bundle import Bundle, Card, PropertyCard, conformal_quantile, load_model
 from geosoil.models.forest import Forest
 from geosoil.models.transfer import DepthTransfer
@@ -96,8 +96,9 @@ def test_the_mean_is_corrected_and_quantiles_enclose_it(known: Known) -> None:
 
 
 def test_an_unknown_statistic_is_refused(known: Known) -> None:
-    with pytest.raises(InputError, match="'median'"):
-        bundle_of(known).predict_block(raw_tile(8), ("median",))
+    for tile in (raw_tile(8), np.full_like(raw_tile(8), np.nan)):
+        with pytest.raises(UsageError, match="'median'"):
+            bundle_of(known).predict_block(tile, ("median",))
 
 
 def test_conformal_quantiles_cover() -> None:
