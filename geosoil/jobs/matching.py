@@ -47,7 +47,7 @@ def prepare(
     InputError, ModelError
         As `open_scene`, `load_model` and `match_bands`.
     UsageError
-        ``GS-MODELS-NONE``, ``GS-MODELS-TWICE``.
+        ``GS-MODELS-NONE``, ``GS-MODELS-TWICE``, ``GS-STATISTIC``.
     """
     bundles = _load(models)
     stack = _open(scene, bundles, band_map or {}, align, crs)
@@ -126,7 +126,9 @@ def _needed(
 
 
 def _check_outputs(task: Task) -> None:
-    """Refuse models that would write the same file."""
+    """Refuse models that would write the same file, or none."""
+    if not task.statistics:
+        raise UsageError("no statistic is given", code="GS-STATISTIC", hint="give mean, or quantiles such as Q0.05")
     stems = [output.stem for output in task.outputs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
