@@ -135,9 +135,14 @@ class PatchCNN:
             members=tuple(members),
             depths_cm=np.asarray(depths_cm, np.float64),
             standard=standard,
-            shared=3 if self.kind == "pretrained" else 0,
+            shared=self.shared,
             history=tuple(tuple(fits) for fits in histories),
         )
+
+    @property
+    def shared(self) -> int:
+        """Leading convolutions that all depths share."""
+        return 3 if self.kind == "pretrained" else 0
 
     def spec(self, features: int, targets: int) -> NetSpec:
         """The shape of the networks."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from geosoil.models.cnn import PatchCNN, PatchPredictor, Standard, new_net, split_profiles
-from geosoil.models.loop import Fit, Part, Schedule, device_of, one_thread, train_network
+from geosoil.models.cnn import PatchCNN, Standard, new_net, split_profiles
+from geosoil.models.loop import Fit, Part, Schedule, device_of, train_network
 from geosoil.models.nets import PatchNet
-from geosoil.types import Layers, Progress, quiet
+from geosoil.types import Layers, Progress
 
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64, Int64
@@ -26,7 +24,7 @@ _BATCH = 4096
 
 
 @dataclass
-class DepthTransfer:
+class DepthTransfer(PatchCNN):
     """Transfer of what all depths teach to each depth, an estimator.
 
     One network is trained on the layers of all depths, with the depth as an input. For each depth a copy of it keeps
@@ -34,7 +32,7 @@ class DepthTransfer:
     that depth at a low learning rate. Profiles that early stopping looks at are the same in both steps, so that none is
     trained on in one and judged in the other.
 
-    Parameters are those of `PatchCNN`, and:
+    Parameters are those of `PatchCNN`, whose kind is ``pretrained``, and:
 
     Parameters
     ----------
@@ -45,61 +43,14 @@ class DepthTransfer:
         Of the second step.
     """
 
-    patch: int = 9
+    kind: Literal["cnn", "mtcnn", "pretrained"] = "pretrained"
     frozen: int = 2
-    epochs: int = 600
-    patience: int = 50
-    batch: int = 128
-    learning_rate: float = 1e-3
     tune_learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    dropout: float = 0.3
-    members: int = 1
-    validation: float = 0.15
-    augment: bool = False
-    embeddings: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    seed: int = 0
-    device: str = "auto"
-    checkpoint: Path | None = None
-
-    def fit(self, features: Float32, layers: Layers, depths_cm: Float64, progress: Progress = quiet) -> PatchPredictor:
-        """Fit on patches; see `types.Estimator`."""
-        standard = Standard.of(layers, len(depths_cm))
-        members, histories = [], []
-        with one_thread():
-            for member in range(self.members):
-                nets, fits = self._member(member, features, layers, depths_cm, standard, progress)
-                members.append(nets)
-                histories.append(tuple(fits))
-        source = self._source
-        return PatchPredictor(
-            spec=source.spec(features.shape[-1], len(depths_cm)),
-            members=tuple(members),
-            depths_cm=np.asarray(depths_cm, np.float64),
-            standard=standard,
-            shared=min(self.frozen, 3),
-            history=tuple(histories),
-        )
 
     @property
-    def _source(self) -> PatchCNN:
-        """The estimator of the pre-training."""
-        return PatchCNN(
-            kind="pretrained",
-            patch=self.patch,
-            epochs=self.epochs,
-            patience=self.patience,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            dropout=self.dropout,
-            members=self.members,
-            validation=self.validation,
-            augment=self.augment,
-            embeddings=self.embeddings,
-            seed=self.seed,
-            device=self.device,
-        )
+    def shared(self) -> int:
+        """Leading convolutions that all depths share."""
+        return min(self.frozen, 3)
 
     def _member(
         self,
@@ -110,23 +61,23 @@ class DepthTransfer:
         standard: Standard,
         progress: Progress,
     ) -> tuple[tuple[dict[str, Tensor], ...], list[Fit]]:
-        source, seed = self._source, self.seed * 1009 + member
+        seed = self.seed * 1009 + member
         label = f"training network {member + 1} of {self.members}"
-        net = new_net(source.spec(features.shape[-1], len(depths_cm)), seed, device_of(self.device))
+        net = new_net(self.spec(features.shape[-1], len(depths_cm)), seed, device_of(self.device))
         train, held = split_profiles(layers, self.validation, seed)
 
-        def part(rows: Int64, *, augment: bool) -> Part:
-            return source.part(features, layers, standard, rows, depths_cm, None, augment=augment)
+        def some(rows: Int64, *, augment: bool) -> Part:
+            return self.part(features, layers, standard, rows, depths_cm, None, augment=augment)
 
-        whole = part(train, augment=self.augment)
+        whole = some(train, augment=self.augment)
         net.standardise(whole.inputs[0])
         fits = [
             train_network(
                 net,
                 net,
                 whole,
-                part(held, augment=False),
-                source.schedule,
+                some(held, augment=False),
+                self.schedule,
                 seed=seed,
                 checkpoint=self._checkpoint(member, "source"),
                 progress=progress,
@@ -142,8 +93,8 @@ class DepthTransfer:
                 fits.append(
                     self._tune(
                         tuned,
-                        part(rows[0], augment=self.augment),
-                        part(rows[1], augment=False),
+                        some(rows[0], augment=self.augment),
+                        some(rows[1], augment=False),
                         seed,
                         self._checkpoint(member, str(target)),
                     )
