@@ -219,7 +219,7 @@ def _with_nodata(values: Float32, nodata: float) -> Float32:
         raise OutputError(
             f"the map holds the value {nodata:g}, which is to mean no data",
             code="GS-NODATA-VALUE",
-            hint="choose another --nodata, such as -9999, and go on with --resume",
+            hint="choose another --nodata, such as -9999, and start again with --overwrite",
         )
     return np.where(np.isnan(values), np.float32(nodata), values)
 
