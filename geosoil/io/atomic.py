@@ -27,13 +27,20 @@ _REASONS = {
     errno.ENOENT: ("its folder does not exist", "GS-NOT-WRITABLE", "create the folder first"),
 }
 
+#: Longest path in the first line of a message, characters.
+_MOST_SHOWN = 50
+
 
 def output_error(path: PathLike, error: OSError) -> OutputError:
     """What an OSError at writing means, as the error that a user gets."""
     reason, code, hint = _REASONS.get(
         error.errno or 0, (error.strerror or str(error), "GS-NOT-WRITABLE", "choose another place")
     )
-    return OutputError(f"{path} cannot be written: {reason}", code=code, hint=hint)
+    name = str(path)
+    if len(name) <= _MOST_SHOWN:
+        return OutputError(f"{name} cannot be written: {reason}", code=code, hint=hint)
+    short = f"...{name[3 - _MOST_SHOWN :]}"
+    return OutputError(f"{short} cannot be written: {reason}", code=code, details=[f"path: {name}"], hint=hint)
 
 
 def check_output(path: PathLike, *, overwrite: bool) -> Path:

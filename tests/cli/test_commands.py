@@ -6,18 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import geosoil as library
 
-Run = Callable[..., Any]
+from .conftest import Command, Edit
 
 
-def test_help_names_the_commands_and_gives_an_example(geosoil: Run) -> None:
+def test_help_names_the_commands_and_gives_an_example(geosoil: Command) -> None:
     shown = geosoil("--help")
     assert shown.code == 0
     for name in ("demo", "info", "train", "compare", "map"):
@@ -28,73 +26,88 @@ def test_help_names_the_commands_and_gives_an_example(geosoil: Run) -> None:
         assert f"geosoil {name}" in command.out
 
 
-def test_version(geosoil: Run) -> None:
+def test_version(geosoil: Command) -> None:
     assert geosoil("--version").out.strip() == f"geosoil {library.__version__}"
 
 
-def test_a_wrong_command_names_the_nearest(geosoil: Run) -> None:
+def test_a_wrong_command_names_the_nearest(geosoil: Command) -> None:
     shown = geosoil("trian")
     assert shown.code == 2
     assert "did you mean 'train'" in shown.err
     assert "Traceback" not in shown.err
 
 
-def test_train_then_info_then_compare(geosoil: Run, farm: Path) -> None:
-    trained = geosoil("train", farm / "study.toml", "-o", farm / "soc.gsm", "--report", farm / "report.html")
+def test_train_then_info(geosoil: Command, typed: Command, farm: Path, edit: Edit) -> None:
+    edit("trees = 40", "trees = 5")
+    trained = geosoil("train", "study.toml", "-o", "soc.gsm", "--report", "report.html", "-j", 1, cwd=farm)
     assert trained.code == 0, trained.err
     assert "RMSE [g/kg]" in trained.out
     assert "cross-validation: 100 %" in trained.err
     assert (farm / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert not list(farm.glob(".geosoil*"))
 
-    again = geosoil("train", farm / "study.toml", "-o", farm / "soc.gsm", "-q")
+    again = typed("train", "study.toml", "-o", "soc.gsm", "-q")
     assert again.code == 4
     assert again.err.startswith("error: ")
     assert "GS-OUTPUT-EXISTS" in again.err
     assert again.out == ""
 
-    told = geosoil("info", farm / "soc.gsm")
+    told = typed("info", "soc.gsm")
     assert told.code == 0
     assert "a rf model of soil organic carbon in g/kg at 0-5, 5-15, 15-30 cm" in told.out
-    found = geosoil("info", farm / "soc.gsm", "--json").json
+    found = typed("info", "soc.gsm", "--json").json
     assert found["schema"] == 1
     assert found["kind"] == "model"
     assert found["scores"][0]["split"].startswith("random 3-fold")
 
-    compared = geosoil("compare", farm / "study.toml", farm / "out", "-q", "-j", "2")
+
+@pytest.mark.timeout(180)
+def test_compare_leaves_tables_and_a_report_and_goes_on(
+    geosoil: Command, typed: Command, farm: Path, edit: Edit
+) -> None:
+    edit("trees = 40", "trees = 5")
+    edit("epochs = 40", "epochs = 3")
+    edit("folds = 3\nrepeats = 2", "folds = 2\nrepeats = 2")
+    compared = geosoil("compare", "study.toml", "out", "-q", "-j", 2, cwd=farm, timeout=150)
     assert compared.code == 0, compared.err
     for name in ("scores.csv", "scores.json", "predictions.csv", "zones.csv", "report.html"):
         assert (farm / "out" / name).stat().st_size > 100
     table = json.loads((farm / "out" / "scores.json").read_text(encoding="utf-8"))["scores"]
     assert {row["scheme"] for row in table} == {"random", "spatial"}
     assert {row["model"] for row in table} == {"RF", "MT-CNN"}
-    refused = geosoil("compare", farm / "study.toml", farm / "out")
+    refused = typed("compare", "study.toml", "out")
     assert refused.code == 4
-    kept = geosoil("compare", farm / "study.toml", farm / "out", "--resume", "-q", "--json")
+    kept = typed("compare", "study.toml", "out", "--resume", "-q", "--json", "-j", 1)
     assert kept.code == 0
     assert kept.json["scores"] == table
 
 
-def test_info_on_a_scene_a_table_and_a_study(geosoil: Run, farm: Path) -> None:
-    scene = geosoil("info", farm / "stack.tif")
+def test_info_on_a_scene_a_table_and_a_study(typed: Command) -> None:
+    scene = typed("info", "stack.tif")
     assert "3 bands of 80 x 60 cells" in scene.out
     assert "wet, rock, noise" in scene.out
-    table = geosoil("info", farm / "horizons.csv")
+    table = typed("info", "horizons.csv")
     assert "a table of 180 rows" in table.out
-    assert "soc_g_per_kg" in table.out
-    study = geosoil("info", farm / "study.toml", "--json").json
+    assert "soc_g_per_kg (float64)" in table.out
+    study = typed("info", "study.toml", "--json").json
     assert study["settings"]["model"]["kind"] == "rf"
     assert study["settings"]["depths"]["smoothing"] == 0.1
 
 
-def test_options_of_the_environment_and_the_order_of_settings(geosoil: Run, farm: Path) -> None:
-    def kind(*args: str, **env: str) -> str:
-        shown = geosoil("train", farm / "study.toml", "--dry-run", "--json", *args, env=env)
-        return str(shown.json["study"]["model"]["kind"])
+def test_options_of_the_environment_and_the_order_of_settings(
+    typed: Command, farm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kind(*args: str) -> str:
+        return str(typed("train", "study.toml", "--dry-run", *args).json["study"]["model"]["kind"])
 
+    # Named after the options as they are typed.
+    monkeypatch.setenv("GEOSOIL_TRAIN_JSON", "1")
     assert kind() == "rf"
-    assert kind(GEOSOIL_TRAIN_MODEL="cnn") == "cnn"
-    assert kind("--model", "mtcnn", GEOSOIL_TRAIN_MODEL="cnn") == "mtcnn"
+    monkeypatch.setenv("GEOSOIL_TRAIN_MODEL", "cnn")
+    assert kind() == "cnn"
+    assert kind("--model", "mtcnn") == "mtcnn"
+    monkeypatch.setenv("GEOSOIL_TRAIN_MODEL", "oracle")
+    assert typed("train", "study.toml", "--dry-run").code == 2
 
 
 @pytest.mark.parametrize(
@@ -111,25 +124,26 @@ def test_options_of_the_environment_and_the_order_of_settings(geosoil: Run, farm
     ],
 )
 def test_what_is_wrong_is_one_error_with_its_code(
-    args: tuple[str, ...], code: int, words: str, geosoil: Run, farm: Path
+    args: tuple[str, ...], code: int, words: str, typed: Command, farm: Path
 ) -> None:
     (farm / "study.toml.bak").write_text("not a raster")
-    shown = geosoil(*args, cwd=farm)
+    shown = typed(*args)
     assert shown.code == code, shown.err
     assert words in shown.err
-    assert "Traceback" not in shown.err
-    assert not (farm / "x.gsm").exists()
+    assert not list(farm.rglob("x.gsm"))
+    assert not (farm / "no").exists()
     assert shown.err.count("error:") + shown.err.count("Error:") == 1
     assert len(shown.err.splitlines()[-1]) < 400
 
 
-def test_cuda_that_is_not_there_is_exit_6(geosoil: Run, farm: Path) -> None:
+def test_cuda_that_is_not_there_is_exit_6(geosoil: Command, farm: Path) -> None:
     shown = geosoil(
         "train", farm / "study.toml", "-o", farm / "x.gsm", "--model", "cnn", "--device", "cuda", "-q", "-j", "1",
         env={"CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
     assert shown.code == 6
     assert "GS-DEVICE" in shown.err
+    assert not list(farm.glob(".geosoil*"))
 
 
 def test_a_closed_pipe_ends_quietly(farm: Path) -> None:

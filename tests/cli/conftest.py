@@ -1,0 +1,82 @@
+"""Commands in the tests' own process, and what every refusal has in common."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from ..conftest import Command, Edit, Ran  # noqa: TID252  (tests are no package that is installed)
+
+__all__ = ["Command", "Edit", "Ran", "Refused"]
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def typed(farm: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `geosoil` from the farm's folder as the installed command does, without the seconds that a process takes.
+
+    What a process would show as a traceback is raised here.
+    """
+    (entry,) = entry_points(group="console_scripts", name="geosoil")
+    main = entry.load()
+    monkeypatch.chdir(farm)
+
+    def run(*args: object) -> Ran:
+        capsys.readouterr()
+        logger, pipe = logging.getLogger("geosoil"), signal.getsignal(signal.SIGPIPE)
+        before = list(logger.handlers)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main([str(arg) for arg in args])
+        finally:
+            # What a process takes with it when it ends.
+            logger.handlers = before
+            signal.signal(signal.SIGPIPE, pipe)
+        shown = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Ran(code, shown.out, shown.err)
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file and folder below a folder; files with their hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(farm: Path, typed: Command) -> Refused:
+    """Run a command that must fail: one clear error, the documented exit code, and the folder as it was.
+
+    Returns the error with its details and hint.
+    """
+
+    def run(*args: object, exit: int, code: str, command: Command | None = None) -> str:
+        before = contents(farm)
+        ran = typed(*args) if command is None else command(*args, cwd=farm)
+        assert ran.code == exit, ran
+        assert ran.out == ""
+        assert ran.err.count("error: ") == 1, ran.err
+        told = ran.err[ran.err.index("error: ") :]
+        first, *rest = told.splitlines()
+        assert first.endswith(f" [{code}]"), told
+        assert len(first.removesuffix(f" [{code}]")) <= 100, first
+        # Details and, last, what to do about it.
+        assert rest, told
+        assert all(line.startswith("  ") for line in rest), told
+        assert "Traceback" not in ran.err
+        assert contents(farm) == before
+        return told
+
+    return run
