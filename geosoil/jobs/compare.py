@@ -218,7 +218,8 @@ def _cross_validate(
 ) -> pd.DataFrame:
     """One variant on one partition; kept on disk, so that a run can go on where it stopped."""
     seed = study.seed + 1000 * repeat
-    key = f"{data.soil_property.code} {variant} {scheme} {folds} {seed} {len(data)} {study.samples} {study.scene}"
+    about = (study.samples, study.scene, study.depths, study.properties, study.validation.block_m)
+    key = f"{data.soil_property.code} {variant} {scheme} {folds} {seed} {len(data)} {about}"
     part = parts / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.parquet"
     if part.exists():
         return pd.read_parquet(part)
