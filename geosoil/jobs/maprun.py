@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -146,10 +147,10 @@ class MapRun:
         if not overwrite:
             self._check_free(found)
         for path in self.folder.glob(".geosoil-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         self._check_space()
         try:
-            self.work.mkdir(mode=0o700)
+            self.work.mkdir(mode=0o700, exist_ok=True)
             header = {"key": self.key, "created": created_now(), "facts": self.facts}
             return Ledger.create(self.work / _LEDGER, header)
         except OSError as error:
@@ -272,4 +273,13 @@ class MapRun:
 
     def clean(self) -> None:
         """Remove the work folder."""
-        shutil.rmtree(self.work, ignore_errors=True)
+        _remove(self.work)
+
+
+def _remove(work: Path) -> None:
+    """Remove a work folder, into which a worker of a cluster may yet put the tile that it was at when its run ended."""
+    for _ in range(10):
+        shutil.rmtree(work, ignore_errors=True)
+        if not work.exists():
+            return
+        time.sleep(0.1)
