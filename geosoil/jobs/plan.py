@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geosoil.errors import ResourceError, UsageError
 from geosoil.grid.tiles import BLOCK, Tile, plan_tiles
+from geosoil.io.cog import BLOCK as FILE_BLOCK
 from geosoil.io.cog import CACHE
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ def _sizes(rows: int, columns: int, num_workers: int) -> tuple[int, ...]:
     return enough or (BLOCK,)
 
 
+def _file_bytes(rows: int, columns: int) -> int:
+    """Size of a map with overviews that does not get smaller by compression."""
+    return 4 * -(-rows // FILE_BLOCK) * -(-columns // FILE_BLOCK) * FILE_BLOCK**2 * 4 // 3
+
+
 def make_plan(
     grid: GeoBox,
     models: Sequence[Bundle],
@@ -177,6 +183,6 @@ def make_plan(
         outputs=tuple(outputs),
         bands=bands,
         memory={"resident": resident, "caches": CACHE, "workers": count * worker(size), "all": needed},
-        # Spooled tiles and finished maps, and for each worker a plain map and overviews at work.
-        space=4 * cells * (2 * len(outputs) + 2 * min(count, len(outputs))) + 10 * 2**20,
+        # Spooled tiles; finished maps, and a plain map with overviews for each worker, whole blocks and not compressed.
+        space=4 * cells * len(outputs) + _file_bytes(rows, columns) * (len(outputs) + count) + 10 * 2**20,
     )

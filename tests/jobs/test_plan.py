@@ -210,7 +210,7 @@ class TestTruth:
             "    sizes = [path.stat().st_blocks * 512 for path in list(Path('maps').rglob('*')) if path.exists()]\n"
             "    most = max(most, sum(sizes))\n"
             "made = geosoil.map('soc.gsm', 's.tif', 'maps', statistics=('mean', 'Q0.05', 'Q0.95'),\n"
-            "    num_workers=2, tile_size=1024, max_memory='2GB', progress=progress)\n"
+            "    num_workers=2, tile_size=1024, max_memory='2GB', progress=progress, co={'COMPRESS': 'NONE'})\n"
             "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
             "print(json.dumps({'peak': peak, 'most': most, **made.record['plan']}))\n"
         )
