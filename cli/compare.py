@@ -67,6 +67,4 @@ def command(
             num_workers=num_workers or os.cpu_count() or 1,
             progress=progress,
         )
-    # JSON has no NaN: a score that is not defined is null.
-    scores = found.scores.astype(object).where(found.scores.notna(), None)
-    emit({"folder": str(out), "scores": scores.to_dict("records")}, summary(found), as_json)
+    emit({"folder": str(out), "scores": found.scores.to_dict("records")}, summary(found), as_json)

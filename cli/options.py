@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,7 +57,10 @@ def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     )
     logger.addHandler(stream)
     if log_file is not None:
-        handler = logging.FileHandler(log_file, encoding="utf-8")
+        try:
+            handler = logging.FileHandler(log_file, encoding="utf-8")
+        except OSError as error:
+            raise click.BadParameter(f"{log_file}: {error.strerror}", param_hint="--log-file") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         logger.addHandler(handler)
 
@@ -103,4 +107,15 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
 
 def emit(document: dict[str, Any], text: str, as_json: bool) -> None:
     """The result, for people or as one JSON document with its schema's version."""
-    click.echo(json.dumps({"schema": 1, **document}, indent=2, ensure_ascii=False) if as_json else text)
+    if as_json:
+        text = json.dumps(_finite({"schema": 1, **document}), indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(text)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -127,18 +127,22 @@ def match_bands(
             details=[f"bands of {model}: {listing(needed)}"],
         )
     positions = {name: place for place, name in enumerate(offered)}
-    wanted = [band_map.get(name, name) for name in needed]
-    missing = [name for name in wanted if name not in positions]
+    wanted = {name: band_map.get(name, name) for name in needed}
+    missing = [name for name in needed if wanted[name] not in positions]
     if not missing:
-        return [positions[name] for name in wanted]
+        return [positions[wanted[name]] for name in needed]
     near = [
-        f"{name}: perhaps {close[0]!r} (--band-map {name}={close[0]})"
+        f"{wanted[name]}: perhaps {close[0]!r} (--band-map {name}={close[0]})"
         for name in missing[:10]
-        if (close := get_close_matches(name, list(positions), n=1))
+        if (close := get_close_matches(wanted[name], list(positions), n=1))
     ]
     raise ModelError(
         f"{model} needs {len(needed)} bands, {scene} lacks {len(missing)} of them",
         code="GS-BANDS-MISSING",
-        details=[f"missing: {listing(missing)}", f"offered: {listing(list(offered))}", *near],
+        details=[
+            f"missing: {listing([wanted[name] for name in missing])}",
+            f"offered: {listing(list(offered))}",
+            *near,
+        ],
         hint=f"add the bands, or name those that stand for them: --band-map {missing[0]}=NAME",
     )

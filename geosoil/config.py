@@ -106,6 +106,7 @@ class SceneConfig(_Record):
     """The covariate stack."""
 
     path: str | tuple[str, ...]
+    crs: str | None = Field(None, description="CRS of rasters that have none")
     align: str | None = Field(None, description="raster whose grid all others are put on")
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "bilinear"
     bands: tuple[str, ...] = Field((), description="bands to use; default: all")
@@ -223,9 +224,13 @@ def load_study(path: PathLike, **flags: Any) -> Study:
     """
     path = Path(path).expanduser()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path} is not a study file that can be read", code="GS-FILE-MISSING") from error
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            f"{path.name} is not a study file that can be read",
+            code="GS-FILE-MISSING",
+            details=[error.strerror or str(error)],
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML", code="GS-STUDY", details=[str(error)]) from error
     for flag, value in flags.items():
@@ -235,6 +240,8 @@ def load_study(path: PathLike, **flags: Any) -> Study:
         inner = table
         for parent in parents:
             inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise UsageError(f"{path.name}: {parent} is not a table", code="GS-STUDY", hint=f"write [{parent}]")
         inner[key] = value
     return _check(_anchor(table, path.parent), path)
 

@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["dense", "mapping"])
 def test_the_quick_run_ends_well(name: str) -> None:
-    command = [sys.executable, BENCHMARKS / f"{name}.py", "--quick"]
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bands"] == 37

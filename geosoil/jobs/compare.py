@@ -143,35 +143,52 @@ def compare(
         ``GS-OUTPUT-EXISTS``: the folder holds a comparison already.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    folder = _folder(Path(out), resume=resume, overwrite=overwrite)
+    folder = _check_folder(Path(out), free=not (overwrite or resume))
     codes = tuple(dict.fromkeys((study.property, *study.compare.properties)))
     sets: dict[str, TrainingSet] = {}
-    frames: list[pd.DataFrame] = []
+    widest = max(study.model.patch, *study.compare.patches, 1)
     for code in codes:
-        widest = max(study.model.patch, *study.compare.patches, 1)
-        data = build(study, code, samples=samples, scene=scene, patch=widest, progress=progress)
-        sets[code] = data
-        frames.append(_run(study, code, data, folder, num_workers, progress, main=code == study.property))
+        sets[code] = build(study, code, samples=samples, scene=scene, patch=widest, progress=progress)
+    # Only now: data that cannot be used leave nothing behind.
+    _prepare_folder(folder, resume=resume)
+    frames = [
+        _run(study, code, data, folder, num_workers, progress, main=code == study.property)
+        for code, data in sets.items()
+    ]
     predictions = pd.concat(frames, ignore_index=True)
     predictions = _zones(study, sets, predictions)
     scores = _scores(predictions)
     _write(folder, "predictions.csv", predictions)
     _write(folder, "scores.csv", scores)
     with replacing(folder / "scores.json") as part:
-        part.write_text(json.dumps({"schema": 1, "scores": scores.to_dict("records")}, indent=1), encoding="utf-8")
+        # JSON has no NaN: a score that is not defined is null.
+        rows = scores.astype(object).where(scores.notna(), None).to_dict("records")
+        part.write_text(json.dumps({"schema": 1, "scores": rows}, indent=1, allow_nan=False), encoding="utf-8")
     progress(0, 1, "plots and report")
     write_comparison(folder, study.name, {code: one.soil_property for code, one in sets.items()}, predictions, scores)
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
 
 
-def _folder(folder: Path, *, resume: bool, overwrite: bool) -> Path:
-    if (folder / "scores.csv").exists() and not (overwrite or resume):
+def _check_folder(folder: Path, *, free: bool) -> Path:
+    """The folder, when it may be written to; nothing is made yet."""
+    try:
+        there = (folder / "scores.csv").exists()
+        folder.stat()
+    except FileNotFoundError:
+        there = False
+    except OSError as error:
+        raise output_error(folder, error) from error
+    if there and free:
         raise OutputError(
             f"{folder} holds a comparison already",
             code="GS-OUTPUT-EXISTS",
             hint="choose another folder, or add --overwrite (or --resume to keep its cross-validations)",
         )
+    return folder
+
+
+def _prepare_folder(folder: Path, *, resume: bool) -> None:
     try:
         (folder / "parts").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -179,7 +196,6 @@ def _folder(folder: Path, *, resume: bool, overwrite: bool) -> Path:
     if not resume:
         for part in (folder / "parts").glob("*.parquet"):
             part.unlink()
-    return folder
 
 
 def _run(

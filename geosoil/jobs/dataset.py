@@ -195,6 +195,7 @@ def _scene(study: Study, scene: xr.DataArray | None) -> xr.DataArray:
         resampling=config.resampling,
         bands=config.bands,
         classes=tuple(config.classes),
+        crs=config.crs if scene is None else None,
     )
 
 

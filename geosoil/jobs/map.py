@@ -190,6 +190,8 @@ def map(
                 if not ledger.done:
                     run.clean()
                 raise
+        if not any(one.valid for one in found.values()):
+            log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
         record = _record(run, ledger, started, command)
         project, report = present(folder, run.plan, task.models, found, record, points)
         _save_record(folder, record)

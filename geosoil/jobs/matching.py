@@ -98,6 +98,8 @@ def _absolute(scene: Scene) -> Scene:
 
 def _absolute_path(path: PathLike) -> str:
     text = str(path)
+    if not text:
+        raise InputError("the scene has no name", code="GS-FILE-MISSING", hint="name a file, a folder or a pattern")
     return text if is_remote(text) else str(Path(text).expanduser().absolute())
 
 

@@ -66,10 +66,13 @@ class Task:
         return owners[place]
 
     def warm_up(self) -> None:
-        """Check the statistics, and compile what tiles need, on a block without data."""
+        """Check the statistics, and compile what tiles need, on a made block."""
         for model in self.models:
             edge = BLOCK + model.patch - 1
-            model.predict_block(np.full((len(model.bands), edge, edge), np.nan, np.float32), self.statistics)
+            block = np.zeros((len(model.bands), edge, edge), np.float32)
+            for band, codes in zip(block, model.encoder.categories, strict=True):
+                band[:] = 0.0 if codes is None else codes[0]
+            model.predict_block(block, self.statistics)
 
     def predict(self, raw: Float32, tile: Tile, stopped: Callable[[], bool] = bool) -> Float32:
         """All maps of a tile.
