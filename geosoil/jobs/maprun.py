@@ -105,6 +105,7 @@ class MapRun:
         """
         path = self.folder / ".geosoil.lock"
         lock = FileLock(path)
+        found = self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
@@ -119,8 +120,9 @@ class MapRun:
         finally:
             path.unlink(missing_ok=True)
             lock.release()
-            with suppress(OSError):  # a folder that was made for a run which failed at once
-                self.folder.rmdir()
+            if not found:
+                with suppress(OSError):  # a folder that was made for a run which failed at once
+                    self.folder.rmdir()
 
     def _busy(self) -> OutputError:
         return OutputError(
