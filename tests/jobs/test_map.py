@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -406,6 +407,30 @@ class TestPlaces:
         assert files(out).keys() == before.keys()
         assert files(out) != before
 
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_run_that_fails_at_once_leaves_the_folders_as_they_were(
+        self, there: bool, scene: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "maps"
+        if there:
+            out.mkdir()
+
+        def progress(done: int, total: int, what: str) -> None:
+            raise KeyError(what)
+
+        with pytest.raises(KeyError):
+            geosoil.map(make_model(kind="rf"), scene, out, progress=progress)
+        assert out.exists() == there
+        assert list(out.glob("*")) == []
+
+    def test_maps_can_be_made_in_any_thread(self, scene: Path, tmp_path: Path) -> None:
+        model = make_model(kind="rf")
+        with ThreadPoolExecutor(2) as pool:
+            runs = [pool.submit(geosoil.map, model, scene, tmp_path / name) for name in "ab"]
+            one, two = (run.result() for run in runs)
+        assert files(one.folder) == files(two.folder)
+        assert len(one.maps) == 2
+
     def test_another_property_goes_beside_the_maps_that_are_there(self, scene: Path, tmp_path: Path) -> None:
         geosoil.map(make_model(kind="rf"), scene, tmp_path / "maps")
         geosoil.map(make_model(kind="rf", code="pb"), scene, tmp_path / "maps")
@@ -437,3 +462,35 @@ class TestPlaces:
         assert again.record == first.record
         for one, other in zip(again.statistics, first.statistics, strict=True):
             assert (one.valid, one.mean) == (other.valid, other.mean)
+
+
+def test_the_options_of_the_command_reach_the_maps(geosoil: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "Böden & 土壤 (1)"
+    folder.mkdir()
+    scene = make_scene(shape=(40, 150), bands=("dem",), classes=("rock",), missing=0.1, seed=4).compute()
+    scene[1, 7, 9:12] = 8
+    scene[1, 7, 9] = np.nan
+    save_scene(folder / "die szene.tif", scene, crs=None)
+    model = make_model(folder / "soc.gsm", bands=("elevation", "rock"), classes=("rock",), patch=3)
+    ran = geosoil(
+        "map", "soc.gsm", "die szene.tif", "neue karten", "--band-map", "elevation=dem", "--unseen", "missing",
+        "--crs", "EPSG:32756", "--nodata", "-9999", "--co", "COMPRESS=ZSTD", "--statistics", "mean, Q0.5",
+        "--tile-size", 128, "-j", 2, "--max-memory", "3GB", "--json", cwd=folder,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    out = folder / "neue karten"
+    stems = [f"soc_{top}-{bottom}cm_{name}.tif" for top, bottom in DEPTHS for name in ("mean", "Q0.5")]
+    assert [Path(one["path"]).name for one in ran.json["maps"]] == stems
+    assert ran.json["record"]["plan"]["num_workers"] == 2
+    assert ran.json["record"]["plan"]["tile_size"] == 128
+    scene[1, 7, 9:12] = np.nan
+    wanted = patch_by_patch(model, scene.assign_coords(band=["elevation", "rock"]))
+    np.testing.assert_allclose(values_of([out / stem for stem in stems[::2]]), wanted, rtol=5e-5)
+    for one in ran.json["maps"]:
+        with rasterio.open(folder / one["path"]) as file:
+            assert (file.nodata, file.crs.to_epsg()) == (-9999, 32756)
+            assert file.compression == rasterio.enums.Compression.zstd
+            values = file.read(1, masked=True)
+        assert one["valid_cells"] == values.count() == np.isfinite(wanted[0]).sum()
+        assert one["mean"] == pytest.approx(float(values.astype(np.float64).mean()), rel=1e-9)
+    assert "mapping: 100 %" in ran.err

@@ -15,7 +15,7 @@ import rasterio
 from distributed import Client, LocalCluster
 
 import geosoil
-from geosoil.errors import InputError, InterruptedRunError, PartialError
+from geosoil.errors import InputError, InterruptedRunError, PartialError, ResourceError
 from geosoil.testing import write_raster
 
 from .mapping import BANDS, make_model, make_stack
@@ -130,6 +130,13 @@ def test_a_scene_in_memory_is_sent_window_by_window(cluster: LocalCluster, site:
     assert files(tmp_path / "here") == files(tmp_path / "there")
 
 
+def test_where_there_is_no_cluster_nothing_is_written(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="carrier-pigeon://roof") as caught:
+        geosoil.map(site / "soc.gsm", site / "scene.tif", tmp_path / "maps", scheduler="carrier-pigeon://roof")
+    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def torn(site: Path, tmp_path: Path) -> Path:
     """The scene with its last compressed block overwritten."""
@@ -179,7 +186,7 @@ def test_a_cluster_that_ends_in_the_middle_leaves_a_run_that_goes_on(site: Path,
                 own.close()
 
         began = time.monotonic()
-        with pytest.raises(geosoil.errors.ResourceError) as caught:
+        with pytest.raises(ResourceError) as caught:
             geosoil.map(
                 [site / "soc.gsm", site / "pb.gsm"],
                 site / "scene.tif",

@@ -120,9 +120,8 @@ class TestResume:
     """A run goes on where it ended, and ends in the same bytes."""
 
     @pytest.mark.parametrize(
-        ("done", "message"), [(0, "mapping"), (1, "mapping"), (7, "mapping"), (TILES, "mapping"),
-                              (0, "writing maps"), (1, "writing maps"), (2, "writing maps")],
-    )  # fmt: skip
+        ("done", "message"), [(0, "mapping"), (1, "mapping"), (TILES, "mapping"), (1, "writing maps")]
+    )
     def test_a_run_that_ends_anywhere_goes_on_to_the_bytes_of_an_undisturbed_one(
         self, done: int, message: str, site: Path, tmp_path: Path
     ) -> None:
@@ -267,10 +266,14 @@ class TestSignals:
     """SIGINT and SIGTERM end a run in order."""
 
     @pytest.mark.parametrize(
-        ("number", "code", "exit_code"),
-        [(signal.SIGINT, "GS-INTERRUPTED", 130), (signal.SIGTERM, "GS-TERMINATED", 143)],
+        ("number", "code", "exit_code", "at", "message"),
+        [
+            (signal.SIGINT, "GS-INTERRUPTED", 130, 0, "mapping"),
+            (signal.SIGINT, "GS-INTERRUPTED", 130, 4, "mapping"),
+            (signal.SIGTERM, "GS-TERMINATED", 143, 4, "mapping"),
+            (signal.SIGTERM, "GS-TERMINATED", 143, 0, "writing maps"),
+        ],
     )
-    @pytest.mark.parametrize(("at", "message"), [(0, "mapping"), (4, "mapping"), (0, "writing maps")])
     def test_a_signal_at_any_step_leaves_a_run_that_goes_on(
         self, number: int, code: str, exit_code: int, at: int, message: str, site: Path, tmp_path: Path
     ) -> None:
@@ -382,6 +385,18 @@ class TestScene:
                 values, wanted = file.read(1), other.read(1)
             wanted[:, :384] = np.nan
             assert np.array_equal(values, wanted, equal_nan=True)
+
+    def test_the_command_lists_the_tiles_that_are_missing(
+        self, torn: Path, site: Path, tmp_path: Path, geosoil: Callable[..., Any]
+    ) -> None:
+        ran = geosoil("map", site / "soc.gsm", torn, "maps", "--tile-size", 256, "--keep-going", "--json", "-q")
+        assert (ran.code, ran.out) == (7, "")
+        assert ran.err.startswith(
+            "error: 4 of 4 tiles could not be made; they are empty in the maps [GS-TILES-MISSING]"
+        )
+        assert ran.err.count("scene.tif") == 4
+        assert "Traceback" not in ran.err
+        assert len(files(tmp_path / "maps")) == 2
 
     def test_a_scene_that_ends_early_is_one_error_and_nothing_is_written(self, site: Path, tmp_path: Path) -> None:
         scene = tmp_path / "scene.tif"
