@@ -150,6 +150,13 @@ class TestResume:
         assert go_on(site, out)[0][0] >= 9
         assert files(out) == files(site / "whole")
 
+    def test_maps_carry_the_time_at_which_their_run_began(
+        self, begun: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+        go_on(site, begun)
+        assert files(begun) == files(site / "whole")
+
     def test_finished_tiles_are_not_made_again(self, begun: Path, site: Path) -> None:
         ledger = ledger_of(begun)
         tile = ledger.with_name("0000001.f32")
