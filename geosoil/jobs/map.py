@@ -190,12 +190,13 @@ def map(
                 if not ledger.done:
                     run.clean()
                 raise
-        if not any(one.valid for one in found.values()):
-            log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
-        record = _record(run, ledger, started, command)
-        project, report = present(folder, run.plan, task.models, found, record, points)
-        _save_record(folder, record)
-        run.clean()
+            # A signal now comes too late to stop anything: what is left takes a moment.
+            if not any(one.valid for one in found.values()):
+                log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
+            record = _record(run, ledger, started, command)
+            project, report = present(folder, run.plan, task.models, found, record, points)
+            _save_record(folder, record)
+            run.clean()
     _check_whole(ledger, len(run.plan.tiles))
     return MapResult(folder, tuple(found), run.plan.outputs, tuple(found.values()), project, report, record)
 
