@@ -116,19 +116,31 @@ def _unit(soil: Property, metric: str) -> str:
 def wide_table(scores: pd.DataFrame, metric: str, depths: list[str]) -> pd.DataFrame:
     """A row a model, a column a depth, ``mean ± SD``."""
     rows = scores[scores["metric"] == metric]
+    digits = _digits(rows["mean"].abs().max())
     found = []
     for model in dict.fromkeys(rows["model"]):
         one = rows[rows["model"] == model].set_index("depth")
-        cells = {depth.replace("cm", ""): _with_sd(one, depth) for depth in [*depths, "all"]}
+        cells = {depth.replace("cm", ""): _with_sd(one, depth, digits) for depth in [*depths, "all"]}
         found.append({"model": model, **cells})
     return pd.DataFrame(found)
 
 
-def _with_sd(rows: pd.DataFrame, depth: str) -> str:
+def _digits(largest: float) -> int:
+    """Decimals for a table: three of the largest value's digits, and no less than three for shares.
+
+    >>> _digits(8.42), _digits(84.9), _digits(0.745), _digits(1200.0)
+    (2, 1, 3, 0)
+    """
+    return max(0, 2 - int(np.floor(np.log10(largest)))) if largest > 0 else 3
+
+
+def _with_sd(rows: pd.DataFrame, depth: str, digits: int) -> str:
     if depth not in rows.index:
         return "–"
     mean, sd = float(rows["mean"][depth]), float(rows["sd"][depth])
-    return f"{mean:.3g}" if np.isnan(sd) else f"{mean:.3g} ± {sd:.1g}"
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" if np.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def change_against(scores: pd.DataFrame, depths: list[str], base: str = _BASE) -> pd.DataFrame | None:
