@@ -35,7 +35,7 @@ def make_predictor(patch: int, depths: int) -> PatchPredictor:
         kept = tuple(f"{group}.{place}." for group in ("convs", "norms") for place in range(SHARED))
         nets.append({name: first[name] if name.startswith(kept) else value for name, value in own.items()})
     middles = np.array([(top + bottom) / 2 for top, bottom in DEPTHS[:depths]])
-    return PatchPredictor(spec, (tuple(nets),), middles, Standard(np.zeros(depths), np.ones(depths)), SHARED)
+    return PatchPredictor(spec, (tuple(nets),), middles, Standard.bare(np.zeros(depths), np.ones(depths)), SHARED)
 
 
 def make_model(path: Path, patch: int) -> Bundle:

@@ -33,26 +33,45 @@ _BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """Mean and SD of each depth's training values."""
+    """Mean, SD and range of each depth's training values.
+
+    Predictions are kept within the range, as those of a forest are by nature: a network extrapolates without bound, and
+    the way back from a logarithm would make absurd values of it.
+    """
 
     centre: Float64
     spread: Float64
+    lowest: Float64
+    highest: Float64
+
+    @classmethod
+    def bare(cls, centre: Float64, spread: Float64) -> Standard:
+        """Without a range."""
+        return cls(centre, spread, np.full(len(centre), -np.inf), np.full(len(centre), np.inf))
 
     @classmethod
     def of(cls, layers: Layers, targets: int) -> Standard:
         """From the layers; a depth with a single or constant value takes spread 1."""
-        centre, spread = np.zeros(targets), np.ones(targets)
+        made = cls.bare(np.zeros(targets), np.ones(targets))
         for target in range(targets):
             values = layers.value[layers.target == target]
             if values.size:
-                centre[target] = values.mean()
+                made.centre[target] = values.mean()
                 sd = values.std()
-                spread[target] = sd if sd > 0 else 1.0
-        return cls(centre, spread)
+                made.spread[target] = sd if sd > 0 else 1.0
+                made.lowest[target], made.highest[target] = values.min(), values.max()
+        return made
 
     def scale(self, layers: Layers) -> Float64:
         """Standardised values."""
         return (layers.value - self.centre[layers.target]) / self.spread[layers.target]
+
+    def keep(self, found: Float32) -> Float32:
+        """Predictions (T, ...) within the range."""
+        shape = (-1, *[1] * (found.ndim - 1))
+        bounds = (np.asarray(edge, np.float32).reshape(shape) for edge in (self.lowest, self.highest))
+        kept: Float32 = np.clip(found, *bounds, out=found)
+        return kept
 
 
 def split_profiles(layers: Layers, share: float, seed: int) -> tuple[Int64, Int64]:
@@ -297,7 +316,8 @@ class PatchPredictor:
                 block = patches_tensor(features[start : start + _BATCH], torch.device("cpu"))
                 total = torch.stack([self._member(nets, block) for nets in self._nets])
                 found[start : start + _BATCH] = total.mean(dim=0).numpy()
-        return np.asarray(found * self.standard.spread + self.standard.centre, np.float32)
+        scaled = np.asarray(found * self.standard.spread + self.standard.centre, np.float32)
+        return self.standard.keep(scaled.T).T
 
     def _member(self, nets: Sequence[PatchNet], block: Tensor) -> Tensor:
         if self.spec.outputs > 1:
@@ -314,7 +334,7 @@ class PatchPredictor:
         height, width = (edge - self.patch + 1 for edge in features.shape[:2])
         with one_thread(), torch.inference_mode():
             tile = torch.from_numpy(features).permute(2, 0, 1).unsqueeze(0)
-            return self._dense(tile, height, width).numpy()
+            return self.standard.keep(self._dense(tile, height, width).numpy())
 
     @cached_property
     def _dense(self) -> DenseNets:
@@ -356,6 +376,9 @@ class PatchPredictor:
             "depths_cm": [float(one) for one in self.depths_cm],
             "centre": [float(one) for one in self.standard.centre],
             "spread": [float(one) for one in self.standard.spread],
+            # JSON has no infinity.
+            "lowest": [float(one) if np.isfinite(one) else None for one in self.standard.lowest],
+            "highest": [float(one) if np.isfinite(one) else None for one in self.standard.highest],
             "shared": self.shared,
         }
         return meta, arrays
@@ -371,12 +394,18 @@ class PatchPredictor:
         """Inverse of `state`; raises ModelError ``GS-MODEL-DAMAGED`` where shapes and values do not fit."""
         spec = NetSpec.from_meta(meta["spec"])
         depths = np.array(meta["depths_cm"], np.float64)
-        standard = Standard(np.array(meta["centre"], np.float64), np.array(meta["spread"], np.float64))
+        standard = Standard(
+            np.array(meta["centre"], np.float64),
+            np.array(meta["spread"], np.float64),
+            np.array([-np.inf if one is None else one for one in meta["lowest"]], np.float64),
+            np.array([np.inf if one is None else one for one in meta["highest"]], np.float64),
+        )
         members, networks, shared = int(meta["members"]), int(meta["networks"]), int(meta["shared"])
         fits = (
             1 <= members <= 1000
             and 0 <= shared <= 3
             and len(depths) == len(standard.centre) == len(standard.spread) >= 1
+            and len(depths) == len(standard.lowest) == len(standard.highest)
             and networks == (1 if spec.outputs > 1 else len(depths))
             and spec.outputs in {1, len(depths)}
         )

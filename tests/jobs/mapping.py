@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BANDS = ("elevation", "twi", "ndvi")
 DEPTHS = ((0, 5), (5, 15))
-_AS_IT_IS = Standard(np.zeros(2), np.ones(2))
+_AS_IT_IS = Standard.bare(np.zeros(2), np.ones(2))
 
 
 def make_model(
@@ -51,7 +51,7 @@ def make_model(
         spec = PatchCNN(kind="cnn", patch=patch).spec(encoder.features, len(DEPTHS))
         predictor = PatchPredictor(spec, (tuple(_net(spec, seed + place) for place in range(2)),), middles, _AS_IT_IS)
         spread = predictor.predict(rng.random((200, patch, patch, encoder.features), np.float32)).std(axis=0)
-        predictor = replace(predictor, standard=Standard(np.zeros(2), 0.8 / spread.astype(np.float64)))
+        predictor = replace(predictor, standard=Standard.bare(np.zeros(2), 0.8 / spread.astype(np.float64)))
     else:
         features = encoder.encode(centre[:, :, None, None])
         rows = np.repeat(np.arange(50), 2)

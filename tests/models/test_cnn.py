@@ -122,3 +122,20 @@ def test_standardised_values_come_back() -> None:
     standard = Standard.of(layers, 2)
     np.testing.assert_allclose(standard.scale(layers), [-1, 1, 0, 0])
     assert standard.spread.tolist() == [1.0, 1.0]
+
+
+def test_predictions_far_from_the_training_data_stay_within_its_range(known: Known) -> None:
+    predictor = PatchCNN("cnn", patch=5, epochs=30, batch=32, learning_rate=3e-3).fit(
+        known.features, known.layers, known.depths_cm
+    )
+    layers = known.layers
+    ranges = [layers.value[layers.target == target] for target in range(len(known.depths_cm))]
+    lowest, highest = ([float(edge(values)) for values in ranges] for edge in (np.min, np.max))
+    far = np.concatenate([100 * known.features, -100 * known.features])
+    meta, arrays = predictor.state()
+    for one in (predictor, PatchPredictor.restore(json.loads(json.dumps(meta)), arrays)):
+        found = one.predict(far)
+        np.testing.assert_allclose(found.min(axis=0), lowest, rtol=1e-6)
+        np.testing.assert_allclose(found.max(axis=0), highest, rtol=1e-6)
+        tile = np.tile(far[0], (2, 2, 1))
+        np.testing.assert_allclose(one.predict_tile(tile)[:, 0, 0], found[0], rtol=1e-5)

@@ -42,7 +42,7 @@ def random_predictor(
                     state[name] = torch.randn(value.shape, generator=generator) * 0.4
             nets.append(state)
         ensemble.append(tuple(nets))
-    standard = Standard(np.array([3.0, 2.0, -1.0]), np.array([1.0, 0.5, 2.0]))
+    standard = Standard.bare(np.array([3.0, 2.0, -1.0]), np.array([1.0, 0.5, 2.0]))
     return PatchPredictor(spec, tuple(ensemble), depths, standard, shared)
 
 
