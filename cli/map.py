@@ -27,7 +27,12 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
 @click.option("--band-map", multiple=True, metavar="MODEL=SCENE", callback=pairs, help="Band that stands for another.")
 @click.option("--align", metavar="LIKE", help="Put bands on other grids on the grid of this raster.")
 @click.option("--crs", help="CRS of a scene that has none.")
-@click.option("--samples", type=click.Path(path_type=Path), help="Points to show: a GeoPackage of train --predictions.")
+@click.option(
+    "--samples",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Points to show: a GeoPackage of train --predictions; may be given again.",
+)
 @click.option(
     "--unseen",
     type=click.Choice(["error", "missing"]),
@@ -55,7 +60,7 @@ def command(
     band_map: dict[str, str],
     align: str | None,
     crs: str | None,
-    samples: Path | None,
+    samples: tuple[Path, ...],
     unseen: Any,
     nodata: float,
     co: dict[str, str],
@@ -101,7 +106,7 @@ def command(
             unseen=unseen,
             nodata=nodata,
             co=co,
-            samples=samples,
+            samples=samples or None,
             progress=progress,
             command=shlex.join(["geosoil", *sys.argv[1:]]),
         )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import InputError, UsageError
+from .errors import GeosoilError, InputError, UsageError
 from .soil import STANDARD_DEPTHS, Depth, Property, parse_depths, properties, property_of
 from .types import PathLike
 
@@ -143,6 +143,11 @@ class ModelConfig(_Record):
     trees: int = Field(500, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    @property
+    def width(self) -> int:
+        """Width of the patches that the model looks at; a forest takes the cell alone."""
+        return 1 if self.kind == "rf" else self.patch
+
     @field_validator("patch")
     @classmethod
     def _odd(cls, value: int) -> int:
@@ -156,7 +161,6 @@ class ValidationConfig(_Record):
 
     scheme: Literal["random", "spatial"] = "random"
     folds: int = Field(10, ge=2)
-    repeats: int = Field(1, ge=1)
     block_m: float | None = Field(None, gt=0, description="edge of the spatial blocks, m; default: from the extent")
 
 
@@ -269,16 +273,23 @@ def _check(table: Mapping[str, Any], path: Path) -> Study:
     try:
         return Study.model_validate(table)
     except ValidationError as error:
-        details = []
+        details, hints = [], []
         for one in error.errors()[:10]:
             place = ".".join(str(part) for part in one["loc"]) or "study"
             text = one["msg"].removeprefix("Value error, ")
+            cause = one.get("ctx", {}).get("error")
+            if isinstance(cause, GeosoilError):
+                text = "; ".join((cause.message, *cause.details))
+                hints.append(cause.hint)
             if one["type"] == "extra_forbidden":
                 near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
                 text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")
             details.append(f"{place}: {text}")
         raise UsageError(
-            f"{path.name}: {error.error_count()} setting(s) are wrong", code="GS-STUDY", details=details
+            f"{path.name}: {error.error_count()} setting(s) are wrong",
+            code="GS-STUDY",
+            details=details,
+            hint="\n".join(dict.fromkeys(filter(None, hints))),
         ) from error
 
 

@@ -6,6 +6,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; it has 
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from geosoil.errors import OutputError
+from geosoil.errors import OutputError, UsageError
 from geosoil.io.atomic import output_error, settle
 
 if TYPE_CHECKING:
     from geosoil.types import Float32
 
-__all__ = ["Statistics", "write_cog"]
+__all__ = ["Statistics", "check_options", "write_cog"]
 
 #: Edge of the blocks in the file, cells.
 BLOCK = 512
@@ -31,11 +32,33 @@ BLOCK = 512
 CACHE = 64 * 2**20
 #: Defaults of GDAL's COG driver; deflate opens everywhere.
 PROFILE = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "LEVEL": "6", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER"}
+#: Creation options that leave grid, type and values alone, but for lossy compression.
+OPTIONS = (
+    "ADD_ALPHA", "BIGTIFF", "BLOCKSIZE", "COMPRESS", "GEOTIFF_VERSION", "LEVEL", "MAX_Z_ERROR", "MAX_Z_ERROR_OVERVIEW",
+    "NUM_THREADS", "OVERVIEWS", "OVERVIEW_COMPRESS", "OVERVIEW_COUNT", "OVERVIEW_PREDICTOR", "OVERVIEW_QUALITY",
+    "OVERVIEW_RESAMPLING", "PREDICTOR", "QUALITY", "RESAMPLING", "SPARSE_OK", "STATISTICS",
+)  # fmt: skip
 #: What GDAL says where no more bytes could be written.
 _FULL = ("no space", "too large", "write error")
 
 #: ``window(rows, columns)`` to the values there, NaN for none.
 Windows = Callable[[tuple[int, int], tuple[int, int]], "Float32"]
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Refuse creation options that GDAL's COG driver would pass over; raises UsageError ``GS-CREATION-OPTION``.
+
+    >>> check_options({"compress": "ZSTD", "LEVEL": "9"})
+    """
+    for name in options:
+        if name.upper() not in OPTIONS:
+            near = get_close_matches(name.upper(), OPTIONS, n=1)
+            raise UsageError(
+                f"creation option {name!r} is not known",
+                code="GS-CREATION-OPTION",
+                details=[f"known: {', '.join(OPTIONS)}"],
+                hint=f"did you mean {near[0]}?" if near else "see GDAL's COG driver",
+            )
 
 
 @dataclass

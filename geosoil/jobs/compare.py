@@ -21,6 +21,7 @@ from geosoil.io.raster import open_scene
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Recipe, cross_validate, folds_of, recipe_of
 from geosoil.jobs.pool import run_tasks
+from geosoil.models.loop import device_of
 from geosoil.report.comparison import write_comparison
 from geosoil.score import score_table
 from geosoil.types import PathLike, Progress, quiet
@@ -82,6 +83,7 @@ def variants_of(study: Study, bands: int) -> list[Variant]:
     found += [
         Variant(f"{LABELS[model.kind]}, {width} x {width}", _with(base, patch=width), "patch", width)
         for width in sorted({*config.patches, *((model.patch,) if config.patches else ())})
+        if model.kind != "rf"  # which looks at the cell alone
     ]
     if config.covariate_curve:
         for count in _counts(bands):
@@ -143,12 +145,14 @@ def compare(
         ``GS-OUTPUT-EXISTS``: the folder holds a comparison already.
     """
     study = study if isinstance(study, Study) else load_study(study)
+    device_of(study.model.device)  # raises where it is not there, be it needed or not
     folder = _check_folder(Path(out), free=not (overwrite or resume))
     codes = tuple(dict.fromkeys((study.property, *study.compare.properties)))
     sets: dict[str, TrainingSet] = {}
     widest = max(study.model.patch, *study.compare.patches, 1)
     for code in codes:
         sets[code] = build(study, code, samples=samples, scene=scene, patch=widest, progress=progress)
+    places = pd.concat([_places(study, code, data) for code, data in sets.items()])
     # Only now: data that cannot be used leave nothing behind.
     _prepare_folder(folder, resume=resume)
     frames = [
@@ -156,7 +160,7 @@ def compare(
         for code, data in sets.items()
     ]
     predictions = pd.concat(frames, ignore_index=True)
-    predictions = _zones(study, sets, predictions)
+    predictions = predictions.merge(places, on=["property", "profile"], how="left")
     scores = _scores(predictions)
     _write(folder, "predictions.csv", predictions)
     _write(folder, "scores.csv", scores)
@@ -209,7 +213,7 @@ def _run(
     main: bool,
 ) -> pd.DataFrame:
     """All cross-validations of one property."""
-    config = study.compare
+    config, digest = study.compare, data.digest
     tasks = []
     for variant in variants_of(_for(study, code), len(data.bands)):
         if not main and variant.study != "models":
@@ -217,7 +221,7 @@ def _run(
         first = variant.study != "models"
         for scheme in config.schemes[:1] if first else config.schemes:
             for repeat in range(1 if first else config.repeats):
-                tasks.append((data, variant, scheme, config.folds, repeat, study, folder / "parts"))
+                tasks.append((data, digest, variant, scheme, config.folds, repeat, study, folder / "parts"))
     message = f"comparing on {data.soil_property.name.lower()}"
     frames = run_tasks(_cross_validate, tasks, num_workers=num_workers, progress=progress, message=message)
     frame = pd.concat(frames, ignore_index=True)
@@ -230,12 +234,11 @@ def _for(study: Study, code: str) -> Study:
 
 
 def _cross_validate(
-    data: TrainingSet, variant: Variant, scheme: str, folds: int, repeat: int, study: Study, parts: Path
+    data: TrainingSet, digest: str, variant: Variant, scheme: str, folds: int, repeat: int, study: Study, parts: Path
 ) -> pd.DataFrame:
     """One variant on one partition; kept on disk, so that a run can go on where it stopped."""
     seed = study.seed + 1000 * repeat
-    about = (study.samples, study.scene, study.depths, study.properties, study.validation.block_m)
-    key = f"{data.soil_property.code} {variant} {scheme} {folds} {seed} {len(data)} {about}"
+    key = f"{data.soil_property.code} {variant} {scheme} {folds} {seed} {study.validation.block_m} {digest}"
     part = parts / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.parquet"
     if part.exists():
         return pd.read_parquet(part)
@@ -254,14 +257,12 @@ def _cross_validate(
     return frame
 
 
-def _zones(study: Study, sets: dict[str, TrainingSet], predictions: pd.DataFrame) -> pd.DataFrame:
-    """The zone and the place of each profile, beside its predictions."""
-    places = []
-    for code, data in sets.items():
-        table = pd.DataFrame({"property": code, "profile": data.profiles["profile"], "x": data.x, "y": data.y})
-        table["zone"] = _zone_of(study, data) if study.compare.zones else ""
-        places.append(table)
-    return predictions.merge(pd.concat(places), on=["property", "profile"], how="left")
+def _places(study: Study, code: str, data: TrainingSet) -> pd.DataFrame:
+    """Where each profile lies, and its zone."""
+    zones = _zone_of(study, data) if study.compare.zones else ""
+    return pd.DataFrame(
+        {"property": code, "profile": data.profiles["profile"], "x": data.x, "y": data.y, "zone": zones}
+    )
 
 
 def _zone_of(study: Study, data: TrainingSet) -> Sequence[str]:
@@ -275,8 +276,21 @@ def _zone_of(study: Study, data: TrainingSet) -> Sequence[str]:
             details=[f"columns: {listing([str(c) for c in data.profiles.columns])}"],
         )
     raster = open_scene(zones)
+    if raster.sizes["band"] > 1:
+        raise InputError(
+            f"zone raster {Path(zones).name} has {raster.sizes['band']} bands, and one is needed",
+            code="GS-ZONES",
+            details=[f"bands: {listing([str(name) for name in raster['band'].values])}"],
+            hint="write the band with the zones to a file of its own",
+        )
     points = data.profiles.to_crs(raster.odc.geobox.crs.to_wkt()).geometry
     values = extract_patches(raster, np.asarray(points.x), np.asarray(points.y), 1)[:, 0, 0, 0]
+    odd = values[np.isfinite(values) & (values != np.round(values))]
+    if odd.size:
+        raise InputError(
+            f"zone raster {Path(zones).name} holds quantities, not zones: {odd[0]:g} is not a whole number",
+            code="GS-ZONES",
+        )
     return [f"{value:g}" if np.isfinite(value) else "none" for value in values]
 
 
@@ -304,7 +318,10 @@ def summary(found: Comparison) -> str:
     scores = found.scores[(found.scores["study"] == "models") & (found.scores["metric"] == "RMSE")]
     for (code, scheme), rows in scores.groupby(["property", "scheme"], sort=False):
         lines.append(f"{code}, {scheme} folds: RMSE, mean and SD over repeats")
-        wide = rows.assign(text=[f"{m:.3g} ± {s:.2g}" for m, s in zip(rows["mean"], rows["sd"], strict=True)])
+        texts = [
+            f"{m:.3g}" + (f" ± {s:.2g}" if pd.notna(s) else "") for m, s in zip(rows["mean"], rows["sd"], strict=True)
+        ]
+        wide = rows.assign(text=texts)
         table = wide.pivot_table(index="model", columns="depth", values="text", aggfunc="first", sort=False)
         lines.append(table.to_string())
         lines.append("")

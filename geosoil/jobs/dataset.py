@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +101,16 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.profiles)
 
+    @property
+    def digest(self) -> str:
+        """Hash of all values and places: equal for equal data, however they were read."""
+        total = hashlib.sha256(json.dumps([self.bands, [str(one) for one in self.profiles["profile"]]]).encode())
+        layers = self.layers
+        arrays = (self.raw, self.x, self.y, layers.profile, layers.depth_cm, layers.target, layers.value)
+        for array in arrays:
+            total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()
+
     def narrow(self, width: int) -> TrainingSet:
         """The same with narrower patches."""
         cut = (self.raw.shape[-1] - width) // 2
@@ -148,7 +160,7 @@ def build(
     profiles = _profiles(table, scene)
     profiles, outside = _inside(profiles, scene)
     report["outside"] = outside
-    width = patch or study.model.patch
+    width = patch or study.model.width
     progress(0, 1, "reading patches")
     raw = extract_patches(scene, np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y), width)
     progress(1, 1, "reading patches")

@@ -72,12 +72,12 @@ def fit(
     checkpoint : Path, optional
         Folder for the state of networks in training; a fit that finds it goes on.
     """
-    data = data.narrow(recipe.model.patch)
+    data = data.narrow(recipe.model.width)
     layers = subset(data.layers, rows)
     raw = data.raw[rows]
     transform = TargetTransform.fit(layers.value, recipe.transform)
     scaled = Layers(layers.profile, layers.depth_cm, layers.target, transform.forward(layers.value))
-    middle = recipe.model.patch // 2
+    middle = recipe.model.width // 2
     selection = select_covariates(
         raw[:, :, middle, middle],
         data.bands,
@@ -121,7 +121,7 @@ def _held_out(
     """Predictions for the profiles of one fold by a fit on the others."""
     rows = np.flatnonzero(folds == fold)
     fitted = fit(data, np.flatnonzero(folds != fold), recipe, seed, checkpoint=checkpoint)
-    return rows, fitted.scaled(data.narrow(recipe.model.patch).raw[rows], data.bands), fitted
+    return rows, fitted.scaled(data.narrow(recipe.model.width).raw[rows], data.bands), fitted
 
 
 @dataclass(frozen=True, slots=True)

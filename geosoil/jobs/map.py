@@ -23,7 +23,7 @@ from geosoil.grid.sweep import Stop, listen
 from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
-from geosoil.io.cog import Statistics
+from geosoil.io.cog import Statistics, check_options
 from geosoil.jobs.maprun import MapRun, find_ledger
 from geosoil.jobs.matching import Models, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
@@ -95,7 +95,7 @@ def map(
     unseen: Unseen = "error",
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
-    samples: gpd.GeoDataFrame | PathLike | None = None,
+    samples: gpd.GeoDataFrame | PathLike | Sequence[PathLike] | None = None,
     progress: Progress = quiet,
     command: str = "",
 ) -> MapResult:
@@ -139,7 +139,7 @@ def map(
         Value of cells without one.
     co : mapping, optional
         Creation options of GDAL's COG driver.
-    samples : GeoDataFrame or path, optional
+    samples : GeoDataFrame, path or several paths, optional
         Points that the project shows, such as the observed and held-out predicted values that `train` writes.
     progress : callable
         ``progress(done, total, message)``.
@@ -170,6 +170,7 @@ def map(
     if resume and tile_size is None:
         # The tiles that are there have a size, whatever the memory would allow today.
         tile_size = _earlier_tile_size(folder)
+    check_options(co or {})
     points = open_points(samples)
     task, stack = prepare(models, scene, statistics, band_map, align, crs, unseen)
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
@@ -231,7 +232,8 @@ def predict(
     Returns
     -------
     DataArray
-        ``(target, y, x)`` float32 in the property's unit, dask-chunked; `target` holds the stems of the file names.
+        ``(target, y, x)`` float32 in the property's unit, dask-chunked; `target` holds the stems of the file names, and
+        has the coordinates `depth` [cm, down], `depth_bounds` and `statistic`.
     """
     task, stack = prepare(model, scene, statistics, band_map, None, None, unseen)
 
@@ -250,10 +252,21 @@ def predict(
     return xr.DataArray(
         data,
         dims=("target", "y", "x"),
-        coords={"target": [output.stem for output in task.outputs], **coords},
+        coords={"target": [output.stem for output in task.outputs], **_depth_coords(task), **coords},
         name=soil.code,
-        attrs={"units": soil.unit, "long_name": soil.name},
+        attrs={"units": soil.unit, "long_name": soil.name, "grid_mapping": "spatial_ref"},
     )
+
+
+def _depth_coords(task: Task) -> dict[str, Any]:
+    """Depth of each target with its bounds, and its statistic, along the axis of targets."""
+    depths = [output.target.depth for output in task.outputs]
+    attrs = {"units": "cm", "positive": "down"}
+    return {
+        "depth": ("target", [depth.middle_cm for depth in depths], {**attrs, "bounds": "depth_bounds"}),
+        "depth_bounds": (("target", "bound"), [[depth.top_cm, depth.bottom_cm] for depth in depths], attrs),
+        "statistic": ("target", [output.statistic for output in task.outputs]),
+    }
 
 
 def _predict_part(task: Task, tile: Tile, part: xr.DataArray, beyond: tuple[int, int, int, int]) -> Float32:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import pandas as pd
 
 from geosoil.errors import InputError
 from geosoil.io.cog import Statistics
@@ -29,8 +31,10 @@ __all__ = ["PROJECT", "REPORT", "open_points", "present"]
 PROJECT, REPORT, SAMPLES = "maps.qgz", "report.html", "samples.gpkg"
 
 
-def open_points(samples: gpd.GeoDataFrame | PathLike | None) -> gpd.GeoDataFrame | None:
-    """Samples to show on the maps, from an object or a file such as ``geosoil train --predictions`` writes.
+def open_points(samples: gpd.GeoDataFrame | PathLike | Sequence[PathLike] | None) -> gpd.GeoDataFrame | None:
+    """Samples to show on the maps, from an object or files such as ``geosoil train --predictions`` writes.
+
+    Several files come as one table, in the CRS of the first.
 
     Raises
     ------
@@ -39,7 +43,15 @@ def open_points(samples: gpd.GeoDataFrame | PathLike | None) -> gpd.GeoDataFrame
     """
     if samples is None:
         return None
-    named = isinstance(samples, (str, Path))
+    if not isinstance(samples, (str, os.PathLike, gpd.GeoDataFrame)):
+        frames = [_points(one) for one in samples]
+        together = [frame.to_crs(frames[0].crs) for frame in frames]
+        return gpd.GeoDataFrame(pd.concat(together, ignore_index=True)) if frames else None
+    return _points(samples)
+
+
+def _points(samples: gpd.GeoDataFrame | PathLike) -> gpd.GeoDataFrame:
+    named = isinstance(samples, (str, os.PathLike))
     table = read_table(samples)
     frame = table.frame
     if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or not (frame.geom_type == "Point").all():

@@ -150,6 +150,7 @@ def map_tags(output: Output, model: Bundle, facts: Mapping[str, Any], created: s
         "statistic": output.statistic,
         **_interval(output.statistic),
         "model_sha256": model.sha256,
+        "recipe_sha256": _recipe(facts),
         "inputs": json.dumps(inputs, ensure_ascii=False),
         "geosoil_version": str(facts["geosoil"]),
         "created": created,
@@ -159,6 +160,12 @@ def map_tags(output: Output, model: Bundle, facts: Mapping[str, Any], created: s
         "TIFFTAG_IMAGEDESCRIPTION": describe(output),
         "TIFFTAG_SOFTWARE": version,
     }
+
+
+def _recipe(facts: Mapping[str, Any]) -> str:
+    """Hash of what was done, whatever it was done to: models, bands and choices."""
+    names = ("models", "bands", "places", "outputs", "unseen", "nodata")
+    return hashlib.sha256(json.dumps([facts[name] for name in names], sort_keys=True).encode()).hexdigest()
 
 
 def _interval(statistic: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from geosoil.io.qgis import write_samples
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.models.loop import device_of
 from geosoil.report.training import write_training
 from geosoil.score import score_table
 from geosoil.soil import Depth
@@ -89,11 +90,12 @@ def train(
         Where the study, its files or the output cannot be used.
     """
     study = study if isinstance(study, Study) else load_study(study)
+    device_of(study.model.device)  # raises where it is not there, be it needed or not
     _check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
-    work = None if output is None else _work_folder(Path(output), study, resume=resume)
+    work = None if output is None else _work_folder(Path(output), study, data, resume=resume)
     with _kept_for_resume(work):
         checked = cross_validate(
             data, recipe, folds, study.seed, num_workers=num_workers, progress=progress, checkpoint=work
@@ -172,12 +174,13 @@ def _kept_for_resume(work: Path | None) -> Iterator[None]:
         raise
 
 
-def _work_folder(output: Path, study: Study, *, resume: bool) -> Path:
-    """Where the networks in training are kept, beside the model; of this study and no other."""
-    key = hashlib.sha256(study.model_dump_json().encode()).hexdigest()[:12]
+def _work_folder(output: Path, study: Study, data: TrainingSet, *, resume: bool) -> Path:
+    """Where the networks in training are kept, beside the model; of this study on these data and no other."""
+    key = hashlib.sha256(f"{study.model_dump_json()} {data.digest}".encode()).hexdigest()[:12]
     work = output.parent / f".geosoil-train-{output.stem}-{key}"
-    if not resume:
-        shutil.rmtree(work, ignore_errors=True)
+    for other in output.parent.glob(f".geosoil-train-{output.stem}-*"):
+        if not resume or other != work:
+            shutil.rmtree(other, ignore_errors=True)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:

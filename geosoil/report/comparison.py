@@ -146,7 +146,7 @@ def _with_sd(rows: pd.DataFrame, depth: str, digits: int) -> str:
 def change_against(scores: pd.DataFrame, depths: list[str], base: str = _BASE) -> pd.DataFrame | None:
     """Change of RMSE against a model, in percent; None where it was not run."""
     rows = scores[scores["metric"] == "RMSE"].pivot_table(index="model", columns="depth", values="mean", sort=False)
-    if base not in rows.index:
+    if base not in rows.index or len(rows) < 2:
         return None
     change = 100 * (rows / rows.loc[base] - 1)
     frame = change.drop(index=base).reindex(columns=[*depths, "all"]).rename(columns=lambda one: one.replace("cm", ""))

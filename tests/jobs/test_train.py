@@ -66,7 +66,7 @@ def test_folds_are_by_profile_and_held_out_predictions_come_from_other_profiles(
     again = fit(data, np.flatnonzero(folds != 0), recipe, seed=0)
     rows = np.flatnonzero(folds == 0)
     np.testing.assert_array_equal(
-        again.scaled(data.narrow(3).raw[rows], data.bands), before.fits[0].scaled(data.narrow(3).raw[rows], data.bands)
+        again.scaled(data.raw[rows], data.bands), before.fits[0].scaled(data.raw[rows], data.bands)
     )
 
 
