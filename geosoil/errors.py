@@ -42,12 +42,16 @@ class GeosoilError(Exception):
         self.details = tuple(details)
         self.hint = hint
 
+    def __str__(self) -> str:
+        # A traceback is all that some users see; the first line alone is `message`.
+        return self.render()
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, and errors cross process borders.
         return _rebuild, (type(self), self.message, self.code, self.details, self.hint)
 
     def render(self) -> str:
-        """The message as the command line prints it.
+        """The message with its code, details and hint, as the command line and a traceback show it.
 
         >>> print(InputError("a.tif has no CRS", code="GS-CRS-MISSING", hint="name one: --crs EPSG:32755").render())
         a.tif has no CRS [GS-CRS-MISSING]
@@ -79,9 +83,6 @@ class OutputError(GeosoilError, OSError):
     """The output exists, is locked, has no room or cannot be written (exit code 4)."""
 
     exit_code = 4
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class ModelError(GeosoilError, ValueError):

@@ -171,7 +171,7 @@ def property_of(code: str) -> Property:
         f"property {code!r} is not declared",
         code="GS-PROPERTY-UNKNOWN",
         details=[f"declared: {listing(sorted(known))}"],
-        hint="declare it in the study file: [property.zn] name, unit_inside, lowest, highest",
+        hint=f'declare it in the study file: [properties.{code.lower()}] needs name = "..." and unit_inside = "mg/kg"',
     )
 
 

@@ -67,7 +67,7 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
                 code="GS-CRS-MISSING",
                 details=[f"file: {redact(address)}"],
                 hint="write it into the file, as with gdal_edit.py -a_srs EPSG:32755 and the code of the data;\n"
-                "geosoil map takes it as an option too: --crs EPSG:32755",
+                'a study takes it too: crs = "EPSG:32755" in [scene], and geosoil map as an option: --crs EPSG:32755',
             )
         return found
     wanted = parse_crs(given)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import geopandas as gpd
@@ -236,14 +237,18 @@ def _read_vector(path: Path, layer: str | None) -> Table:
 
 
 def typed(column: pd.Series) -> pd.Series:
-    """Text cells as numbers or truth values, where all of them are; else as they came.
+    """Cells of text, or of a workbook, as numbers or truth values, where all of them are; else as they came.
 
     >>> typed(pd.Series(["1", "2.5", None])).tolist(), typed(pd.Series(["1", "b"])).tolist()
     ([1.0, 2.5, nan], ['1', 'b'])
+    >>> typed(pd.Series([1, 2.5, None], dtype=object)).tolist()
+    [1.0, 2.5, nan]
     """
     if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
         return column
     present = column.dropna()
+    if len(present) and all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in present):
+        return pd.to_numeric(column)
     if len(present) == 0 or not all(isinstance(cell, str) for cell in present):
         return column
     if all(re.fullmatch("true|false", cell, re.IGNORECASE) for cell in present) and len(present) == len(column):

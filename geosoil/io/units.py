@@ -94,7 +94,8 @@ def read_units(
         raise InputError(
             f"{table.name} does not say the unit of {listing([h.text for h in columns.headers], 3)}",
             code="GS-UNIT-MISSING",
-            hint=f"state it: --unit {soil_property.unit} (or %, g/kg, dg/kg, mg/kg, ppm)",
+            hint=f"state it: --unit {soil_property.unit} (or %, g/kg, dg/kg, mg/kg, ppm);\n"
+            f'in a study: unit = "{soil_property.unit}" in [properties.{soil_property.code}]',
         )
     factors = {one: _factor(table, one, soil_property) for one in stated}
     factor = np.full(relevant.shape, np.nan)

@@ -236,6 +236,7 @@ class TestXarray:
         error = refusal(bare)
         assert error.code == "GS-CRS-MISSING"
         assert "--crs" in error.hint
+        assert 'crs = "EPSG:32755" in [scene]' in error.hint
         assert open_scene(bare, crs="EPSG:32755").odc.geobox.crs.epsg == 32755
 
     def test_array_without_rows_and_columns_is_refused(self, refusal: Refusal) -> None:

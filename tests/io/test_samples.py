@@ -278,7 +278,8 @@ def test_unit_must_be_stated_once_and_be_known() -> None:
     bare = table(soc_g_per_kg=None, soc=[1.0, 2.0, 3.0, 4.0])
     missing = caught(bare)
     assert missing.code == "GS-UNIT-MISSING"
-    assert "--unit" in missing.hint
+    assert "--unit g/kg" in missing.hint
+    assert 'unit = "g/kg" in [properties.soc]' in missing.hint
     assert open_samples(bare, unit="dg/kg", crs=CRS)["value"].tolist() == [0.1, 0.2, 0.30000000000000004, 0.4]
     assert caught(bare, unit="kg/m3").code == "GS-UNIT-UNKNOWN"
     assert caught(bare, unit="-").code == "GS-UNIT-MISMATCH"

@@ -1,0 +1,46 @@
+"""Study files: what is wrong in one is told with what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from geosoil.config import load_study
+from geosoil.errors import UsageError
+
+FILES = '[samples]\npath = "a.csv"\n[scene]\npath = "b.tif"\n'
+
+
+def study_of(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text + FILES, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("declared", ["", '[properties.zn]\ncolumn = "Zn"\n', '[properties.zn]\nname = "Zinc"\n'])
+def test_a_property_that_is_not_declared_says_how_to_declare_it(declared: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="GS-STUDY") as caught:
+        load_study(study_of(tmp_path, f'property = "zn"\n{declared}'))
+    assert "property 'zn' is not declared" in caught.value.details[0]
+    assert "soc" in caught.value.details[0]
+    for piece in ("[properties.zn]", "name", "unit_inside"):
+        assert piece in caught.value.hint
+
+
+def test_what_the_error_asks_for_declares_the_property(tmp_path: Path) -> None:
+    text = 'property = "zn"\n[properties.zn]\nname = "Zinc"\nunit_inside = "mg/kg"\nhighest = 1e5\n'
+    zinc = load_study(study_of(tmp_path, text)).declared()
+    assert (zinc.code, zinc.name, zinc.unit, zinc.highest) == ("zn", "Zinc", "mg/kg", 1e5)
+
+
+def test_all_that_is_wrong_is_told_with_the_hints(tmp_path: Path) -> None:
+    text = '[depths]\nintervals = ["0-5", "3-8"]\n[model]\npatch = 4\nkinds = "rf"\n'
+    with pytest.raises(UsageError) as caught:
+        load_study(study_of(tmp_path, text))
+    told = str(caught.value)
+    assert "3 setting(s) are wrong" in told
+    assert "depths.intervals: depths 0-5 cm and 3-8 cm overlap" in told
+    assert "model.patch: a patch has a centre cell" in told
+    assert "model.kinds: not a known key; did you mean 'kind'?" in told
+    assert caught.value.hint == "give intervals that do not overlap"
