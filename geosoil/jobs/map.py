@@ -225,6 +225,8 @@ def predict(
     *,
     statistics: Sequence[str] = ("mean",),
     band_map: Mapping[str, str] | None = None,
+    align: PathLike | None = None,
+    crs: str | None = None,
     unseen: Unseen = "error",
 ) -> xr.DataArray:
     """The maps of one model as a lazy array; computing it gives what `map` writes, to the bit.
@@ -233,9 +235,9 @@ def predict(
     -------
     DataArray
         ``(target, y, x)`` float32 in the property's unit, dask-chunked; `target` holds the stems of the file names, and
-        has the coordinates `depth` [cm, down], `depth_bounds` and `statistic`.
+        has the coordinates `depth` [cm, down], `depth_top`, `depth_bottom` and `statistic`.
     """
-    task, stack = prepare(model, scene, statistics, band_map, None, None, unseen)
+    task, stack = prepare(model, scene, statistics, band_map, align, crs, unseen)
 
     def chunk(tile: Tile) -> da.Array:
         part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))
@@ -263,8 +265,9 @@ def _depth_coords(task: Task) -> dict[str, Any]:
     depths = [output.target.depth for output in task.outputs]
     attrs = {"units": "cm", "positive": "down"}
     return {
-        "depth": ("target", [depth.middle_cm for depth in depths], {**attrs, "bounds": "depth_bounds"}),
-        "depth_bounds": (("target", "bound"), [[depth.top_cm, depth.bottom_cm] for depth in depths], attrs),
+        "depth": ("target", [depth.middle_cm for depth in depths], attrs),
+        "depth_top": ("target", [depth.top_cm for depth in depths], attrs),
+        "depth_bottom": ("target", [depth.bottom_cm for depth in depths], attrs),
         "statistic": ("target", [output.statistic for output in task.outputs]),
     }
 

@@ -199,6 +199,14 @@ class TestSameMaps:
             assert lazy.odc.geobox.affine == file.transform
             assert lazy.odc.geobox.crs.epsg == file.crs.to_epsg()
 
+    def test_a_lazy_prediction_is_put_on_the_grid_to_align_to(self, site: Path, tmp_path: Path) -> None:
+        scene = geosoil.open_scene(site / "scene.tif").compute()
+        save_scene(tmp_path / "like.tif", scene[:, 30:90, 20:70])
+        lazy = geosoil.predict(site / "soc.gsm", site / "scene.tif", align=tmp_path / "like.tif")
+        made = geosoil.map(site / "soc.gsm", site / "scene.tif", tmp_path / "maps", align=tmp_path / "like.tif")
+        assert dict(lazy.sizes) == {"target": 2, "y": 60, "x": 50}
+        assert np.array_equal(lazy.values, values_of(made.maps), equal_nan=True)
+
     def test_a_scene_in_memory_gives_the_values_that_its_file_gives(self, site: Path, tmp_path: Path) -> None:
         scene = geosoil.open_scene(site / "scene.tif").compute()
         made = geosoil.map(site / "soc.gsm", scene.chunk({"y": 77, "x": 200}), tmp_path)
