@@ -274,7 +274,9 @@ def _tell(value: Float64, soil_property: Property, report: dict[str, Any]) -> No
         log.warning("%s: %s", report["source"], report["notes"][-1])
     if report["dropped"]:
         reasons = listing([f"{n} with {reason}" for reason, n in report["dropped"].items()])
-        log.info("%s: %d of %d rows are used; left out: %s", report["source"], report["used"], report["rows"], reasons)
+        log.warning(
+            "%s: %d of %d rows are used; left out: %s", report["source"], report["used"], report["rows"], reasons
+        )
 
 
 def _result(seen: _Observations, used: Bool, soil_property: Property, taken: Collection[str]) -> gpd.GeoDataFrame:

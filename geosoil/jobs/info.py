@@ -13,6 +13,7 @@ from geosoil.config import load_study
 from geosoil.io.addresses import expand, is_remote
 from geosoil.io.raster import open_scene
 from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
+from geosoil.jobs.counts import say_counts
 from geosoil.models.bundle import load_model
 from geosoil.types import PathLike
 
@@ -121,6 +122,7 @@ def _say_model(found: dict[str, Any]) -> str:
         f"{found['path']}: a {found['model']} model of {soil['name'].lower()}{unit} at {depths} cm",
         f"trained on {found['counts'].get('profiles')} profiles of {found['name']!r}, {found['created']}, "
         f"seed {found['seed']}",
+        *say_counts(found["counts"]),
         f"takes {len(found['bands'])} bands in patches of {found['patch']} x {found['patch']} cells: "
         + ", ".join(found["bands"]),
     ]

@@ -22,6 +22,7 @@ from geosoil.config import Study, load_study
 from geosoil.errors import InputError, UsageError
 from geosoil.io.atomic import check_output, output_error
 from geosoil.io.qgis import write_samples
+from geosoil.jobs.counts import counts_of, say_counts
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.models.bundle import Bundle, Card, PropertyCard
@@ -226,7 +227,12 @@ def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) 
         encoder=fitted.encoder.to_meta(),
         predictor=meta,
         transform=fitted.transform.to_meta(),
-        counts={"profiles": len(data), "layers": data.report["layers"], "folds": study.validation.folds},
+        counts={
+            "profiles": len(data),
+            "layers": data.report["layers"],
+            "folds": study.validation.folds,
+            **counts_of(data.report),
+        },
         scores=_scores(study, data.depths, frame),
         selection={"kept": list(fitted.selection.kept), "dropped": dict(fitted.selection.dropped)},
         settings=study.model_dump(mode="json", include={"model", "covariates", "depths", "validation"}),
@@ -260,6 +266,7 @@ def summary(bundle: Bundle, path: PathLike | None = None) -> str:
     lines = [
         f"{card.soil_property.name}: {card.model} model on {card.counts['profiles']} profiles, "
         f"{len(card.encoder['bands'])} covariates, patch {bundle.patch} x {bundle.patch}",
+        *say_counts(card.counts),
         f"scores: {card.scores[0]['split']}" if card.scores else "no scores",
         f"{'depth':>12}  {'n':>5}  {'RMSE' + (f' [{unit.strip()}]' if unit else ''):>14}  {'R2':>6}  {'CCC':>6}",
     ]

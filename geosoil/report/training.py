@@ -45,7 +45,7 @@ def write_training(path: Path, card: Any, report: dict[str, Any], frame: pd.Data
             tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(card)),),
             figures=(("Observed against held-out predicted values, by depth.", scatter_by_depth(frame, soil, depths)),),
         ),
-        Section("Samples", _used(report), tables=_left_out(report)),
+        Section("Samples", _used(report), tables=(*_columns(report), *_left_out(report))),
         Section(
             "Covariates",
             (f"Used: {', '.join(card.encoder['bands'])}.",),
@@ -105,8 +105,38 @@ def _used(report: dict[str, Any]) -> tuple[str, ...]:
     return (
         f"{samples.get('rows', '?')} rows were read, {samples.get('used', '?')} used, of "
         f"{samples.get('profiles', '?')} profiles. Layers by depth: {layers}.",
+        *_unit(samples.get("unit", {})),
+        *_below(samples.get("below_detection", {})),
         *(str(note) for note in samples.get("notes", ())),
     )
+
+
+def _unit(unit: dict[str, Any]) -> tuple[str, ...]:
+    """In which unit the values were, who said so, and what was done about it."""
+    if not unit:
+        return ()
+    inside = unit["inside"]
+    found = ", ".join(
+        name if factor == 1 else f"{name} (times {factor:g} for {inside})" for name, factor in unit["factors"].items()
+    )
+    if not found or (inside == "1" and set(unit["factors"]) == {"1"}):
+        return ("The values have no unit.",)
+    return (f"Unit of the values: {found}, stated by: {unit['by']}.",)
+
+
+def _below(below: dict[str, Any]) -> tuple[str, ...]:
+    """How many values are below detection, and what was put in their place."""
+    if not below.get("count"):
+        return ()
+    return (f"Values below detection: {below['count']}, taken as asked: {below['as']}.",)
+
+
+def _columns(report: dict[str, Any]) -> tuple[tuple[str, pd.DataFrame], ...]:
+    """Which column was taken for what."""
+    columns = report.get("samples", {}).get("columns", {})
+    if not columns:
+        return ()
+    return (("Columns that were taken", pd.DataFrame(list(columns.items()), columns=["for", "column"])),)
 
 
 def _left_out(report: dict[str, Any]) -> tuple[tuple[str, pd.DataFrame], ...]:

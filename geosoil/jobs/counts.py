@@ -1,0 +1,50 @@
+"""What a training read, used and left out: as plain numbers in the card, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["counts_of", "say_counts"]
+
+#: Why a profile with samples is not used, by its key in the counts.
+_PROFILES = {
+    "outside": "outside the scene",
+    "no_data": "on cells without data",
+    "without_layers": "without a layer at the mapped depths",
+}
+
+
+def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts of a training set's report, plain enough for JSON.
+
+    Returns
+    -------
+    dict
+        ``rows`` read and ``used``, ``left_out`` by reason; of the profiles of the used rows, those ``outside`` the
+        scene, on cells with ``no_data`` and ``without_layers`` at the mapped depths.
+    """
+    samples = report.get("samples", {})
+    return {
+        **({"rows": int(samples["rows"]), "used": int(samples["used"])} if "rows" in samples else {}),
+        "left_out": {str(reason): int(count) for reason, count in samples.get("dropped", {}).items()},
+        "outside": len(report.get("outside", ())),
+        "no_data": len(report.get("no_data", ())),
+        "without_layers": int(report.get("without_layers", 0)),
+    }
+
+
+def say_counts(counts: Mapping[str, Any]) -> list[str]:
+    """The same in words, a line for rows and one for profiles.
+
+    >>> say_counts({"rows": 9, "used": 8, "left_out": {"no value": 1}, "outside": 2})
+    ['rows: 9 read, 8 used; left out: 1 with no value', 'profiles left out: 2 outside the scene']
+    """
+    lines = []
+    if "rows" in counts:
+        reasons = ", ".join(f"{count} with {reason}" for reason, count in counts.get("left_out", {}).items())
+        lines.append(
+            f"rows: {counts['rows']} read, {counts['used']} used" + (f"; left out: {reasons}" if reasons else "")
+        )
+    lost = ", ".join(f"{counts[key]} {why}" for key, why in _PROFILES.items() if counts.get(key))
+    return [*lines, f"profiles left out: {lost}"] if lost else lines
