@@ -20,6 +20,7 @@ from .addresses import is_remote, redact, short_name, stem, suffix
 from .gdal import DRIVERS, Handle, borrow
 from .grids import parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
+from .vrt import names_from_sources
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -149,7 +150,7 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None) -> Raster
     flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
     return RasterFile(
         handle=handle,
-        names=_names(dataset, indexes, stem(address)),
+        names=_names(dataset, indexes, address),
         formats=tuple(_format(dataset, index) for index in indexes),
         geobox=geobox,
         masked=any(MaskFlags.per_dataset in one or MaskFlags.alpha in one for one in flags),
@@ -162,9 +163,15 @@ def _format(dataset: DatasetReader, index: int) -> BandFormat:
     return BandFormat(index, dataset.nodatavals[place], float(dataset.scales[place]), float(dataset.offsets[place]))
 
 
-def _names(dataset: DatasetReader, indexes: list[int], base: str) -> tuple[str, ...]:
+def _names(dataset: DatasetReader, indexes: list[int], address: str) -> tuple[str, ...]:
     """Descriptions; for bands that have none the file's stem, numbered where the file has more than one."""
     described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    if not all(described):
+        others = names_from_sources(dataset, address, indexes)
+        described = [
+            name or (other if other not in described else "") for name, other in zip(described, others, strict=True)
+        ]
+    base = stem(address)
     if len(indexes) == 1:
         return (described[0] or base,)
     return tuple(name or f"{base}_{index}" for name, index in zip(described, indexes, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,21 @@ GRID = Affine(30, 0, 740_000, 0, -30, 6_680_000)
 
 def numbers(bands: int = 1, shape: tuple[int, int] = (20, 30), seed: int = 0) -> Float32:
     return np.random.default_rng(seed).normal(size=(bands, *shape)).astype(np.float32)
+
+
+def separate_vrt(path: Path, sources: list[tuple[Path, int]]) -> Path:
+    """What gdalbuildvrt -separate writes."""
+    bands = "".join(
+        f"""<VRTRasterBand dataType="Float32" band="{place}"><SimpleSource>
+        <SourceFilename relativeToVRT="1">{html.escape(str(file.relative_to(path.parent)))}</SourceFilename>
+        <SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"""
+        for place, (file, band) in enumerate(sources, start=1)
+    )
+    transform = "<GeoTransform>740000, 30, 0, 6680000, 0, -30</GeoTransform>"
+    path.write_text(
+        f'<VRTDataset rasterXSize="30" rasterYSize="20"><SRS>EPSG:32755</SRS>{transform}{bands}</VRTDataset>'
+    )
+    return path
 
 
 class TestSources:
@@ -81,6 +97,35 @@ class TestSources:
         scene = open_scene(tmp_path / "stack.vrt")
         assert scene["band"].values.tolist() == ["dem", "twi"]
         np.testing.assert_array_equal(scene.values, values)
+
+    def test_vrt_of_single_files_has_the_names_that_their_folder_has(self, tmp_path: Path) -> None:
+        values = numbers(4)
+        folder = tmp_path / "in & out"
+        folder.mkdir()
+        files = [
+            write_raster(folder / "dist.tif", values[0]),
+            write_raster(folder / "flood.tif", values[1], names=["ffreq"]),
+            write_raster(folder / "two.tif", values[2:]),
+        ]
+        separate_vrt(tmp_path / "sep.vrt", [(files[0], 1), (files[1], 1), (files[2], 1), (files[2], 2)])
+        scene = open_scene(tmp_path / "sep.vrt")
+        assert scene["band"].values.tolist() == ["dist", "ffreq", "two_1", "two_2"]
+        assert scene["band"].values.tolist() == open_scene(folder)["band"].values.tolist()
+        np.testing.assert_array_equal(scene.values, values)
+
+    def test_vrt_keeps_numbers_where_its_sources_cannot_name_the_bands(self, tmp_path: Path) -> None:
+        for year in ("2001", "2002"):
+            (tmp_path / year).mkdir()
+        years = [write_raster(tmp_path / year / "ndvi.tif", numbers()[0]) for year in ("2001", "2002")]
+        path = separate_vrt(tmp_path / "same.vrt", [(years[0], 1), (years[1], 1)])
+        assert open_scene(path)["band"].values.tolist() == ["same_1", "same_2"]
+        derived = separate_vrt(tmp_path / "log.vrt", [(years[0], 1), (years[0], 1)])
+        kind = 'subClass="VRTDerivedRasterBand"><PixelFunctionType>exp</PixelFunctionType>'
+        derived.write_text(derived.read_text().replace('band="2">', f'band="2" {kind}'))
+        assert open_scene(derived)["band"].values.tolist() == ["log_1", "log_2"]
+        # The name that somebody gave a VRT of one band says more than the file behind it.
+        lone = separate_vrt(tmp_path / "elevation.vrt", [(years[0], 1)])
+        assert open_scene(lone)["band"].values.tolist() == ["elevation"]
 
     def test_vrt_under_another_name_is_not_opened(self, refusal: Refusal, tmp_path: Path) -> None:
         path = write_raster(tmp_path / "stack.tif", numbers())

@@ -1,0 +1,85 @@
+"""What the bands of a VRT are called after the files that they come from."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rasterio
+
+from .addresses import is_remote, stem, suffix
+from .gdal import open_dataset
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["names_from_sources"]
+
+_FILE = re.compile(r"<SourceFilename\b([^>]*)>(.*?)</SourceFilename>", re.DOTALL | re.IGNORECASE)
+_BAND = re.compile(r"<SourceBand>\s*(\d+)\s*</SourceBand>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The one band of one file that a band of a VRT shows."""
+
+    file: str
+    band: int
+
+
+def names_from_sources(dataset: DatasetReader, address: str, indexes: list[int]) -> list[str]:
+    """A name for each band: its source's description, else the source's stem as a folder of files gives it.
+
+    Empty for bands with no source or several, for those that are worked out from their source, for names that would
+    occur twice, and, in a VRT of one band, for the source's stem: there the VRT's own name is as good.
+    """
+    if dataset.driver != "VRT" or "VRTDerivedRasterBand" in str(dataset.tags(ns="xml:VRT")):
+        return [""] * len(indexes)
+    sources = [_lone_source(dataset, address, index) for index in indexes]
+    described = cache(_descriptions)
+    names = []
+    for source in sources:
+        found = described(source.file) if source is not None else ()
+        if source is None:
+            names.append("")
+        elif source.band <= len(found) and found[source.band - 1]:
+            names.append(found[source.band - 1])
+        elif len(indexes) == 1:
+            names.append("")
+        else:
+            bands = len(found) or max(one.band for one in sources if one is not None and one.file == source.file)
+            names.append(stem(source.file) if bands == 1 else f"{stem(source.file)}_{source.band}")
+    counts = Counter(names)
+    return [name if counts[name] == 1 else "" for name in names]
+
+
+def _lone_source(dataset: DatasetReader, address: str, index: int) -> _Source | None:
+    texts = list(dataset.tags(index, ns="vrt_sources").values())
+    file = _FILE.search(texts[0]) if len(texts) == 1 else None
+    if file is None:
+        return None
+    name = html.unescape(file[2]).strip()
+    # A VRT within the VRT, or a part of a file as in NETCDF:"a.nc":dem, has no stem.
+    if "<" in name or re.search(r'^\w{2,}:(?!//)|["?]', name):
+        return None
+    if 'relativetovrt="1"' in file[1].replace(" ", "").lower():
+        name = f"{address.rpartition('/')[0]}/{name}" if is_remote(address) else str(Path(address).parent / name)
+    band = _BAND.search(texts[0])
+    return _Source(name, int(band[1]) if band else 1)
+
+
+def _descriptions(file: str) -> tuple[str, ...]:
+    """Those of a file on the disk; empty where it cannot be asked, as over the network, where each file costs time."""
+    # A VRT behind the VRT may lead to the network.
+    if is_remote(file) or suffix(file) == ".vrt" or not Path(file).is_file():
+        return ()
+    try:
+        with open_dataset(file) as source:
+            return tuple((one or "").strip() for one in source.descriptions)
+    except (rasterio.errors.RasterioError, OSError):
+        return ()  # that it cannot be read is said when it is read
