@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ __all__ = ["cube_of", "is_store", "open_store"]
 _NETCDF = frozenset({".nc", ".nc4", ".cdf", ".h5", ".hdf5"})
 #: Names of rows and columns, as they are met.
 _SPATIAL = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"), ("northing", "easting"), ("yc", "xc"))
+#: Labels that are no name: a number or a time.
+_NUMBER = re.compile(r"-?[\d.]+|\d{4}-\d\d-\d\d(T[\d:]+)?")
 #: Part of a cell by which coordinates may leave a regular grid; those of float32 are rounded.
 _REGULAR = 0.05
 
@@ -107,9 +110,30 @@ def _stack_of(source: xr.DataArray | xr.Dataset, address: str, crs: str | None, 
     gridded = _gridded(source, address)
     geobox = _geobox(gridded[0], source, address, crs)
     single = isinstance(source, xr.DataArray)
-    names = tuple(name for one in gridded for name in _names(one, single=single))
-    known = Bands.of(source) if isinstance(source, xr.DataArray) and _has_named_bands(source) else None
-    return VariableStack(tuple(_north_up(one) for one in gridded), known or Bands(names), geobox, stamp)
+    return VariableStack(tuple(_north_up(one) for one in gridded), _bands(gridded, single=single), geobox, stamp)
+
+
+def _bands(gridded: list[xr.DataArray], *, single: bool) -> Bands:
+    """What is known of the bands; names along a band axis stand alone, so that a written scene comes back as it was."""
+    named = [_has_named_bands(one) for one in gridded]
+    if named == [True]:
+        return Bands.of(_plain_facts(gridded[0]))
+    told = [_names(one, single=single) for one in gridded]
+    if sum(named) == 1:
+        place = named.index(True)
+        alone = [str(name) for name in gridded[place]["band"].values.tolist()]
+        others = {name for names in told[:place] + told[place + 1 :] for name in names}
+        if not others & set(alone):
+            told[place] = alone
+    return Bands(tuple(name for names in told for name in names))
+
+
+def _plain_facts(array: xr.DataArray) -> xr.DataArray:
+    """The array without coordinates that only share their name with what `Bands` takes."""
+    facts = [field for field in ("classes", "wavelength", "fwhm", "good") if field in array.coords]
+    return array.drop_vars(
+        [one for one in facts if array[one].dims != ("band",) or array[one].dtype.kind not in "iufb"]
+    )
 
 
 def _has_named_bands(source: xr.DataArray) -> bool:
@@ -137,7 +161,7 @@ def _names(variable: xr.DataArray, *, single: bool) -> list[str]:
     for labels in product(*[_labels(variable, dim, single=single) for dim in others]):
         parts = [label for label in labels if label]
         # Labels in words name the bands of a single array; others say which slice of the variable it is.
-        worded = single and parts and not all(part.replace(".", "").isdecimal() for part in parts)
+        worded = single and parts and not all(_NUMBER.fullmatch(part) for part in parts)
         found.append("_".join(parts if worded else [name, *parts]))
     return found
 
@@ -181,8 +205,28 @@ def _labels(variable: xr.DataArray, dim: str, *, single: bool) -> list[str]:
         return [str(one) for one in variable[dim].values.tolist()]
     if size == 1:
         return [""]
+    times = _times(variable[dim]) if dim in variable.coords else []
+    if times:
+        return times
     values = variable[dim].values.tolist() if dim in variable.coords else range(1, size + 1)
     return [f"{one:g}" if isinstance(one, float) else str(one) for one in values]
+
+
+def _times(labels: xr.DataArray) -> list[str]:
+    """Days, where they tell the labels apart, else seconds; empty where the labels are no times.
+
+    >>> _times(xr.DataArray([0, 31], dims="time", attrs={"units": "days since 2001-01-01"}))
+    ['2001-01-01', '2001-02-01']
+    """
+    if " since " in str(labels.attrs.get("units", "")):
+        try:
+            labels = xr.decode_cf(xr.Dataset({"times": labels.variable.to_base_variable()}))["times"]
+        except (ValueError, OverflowError, ImportError):  # units or a calendar that xarray alone cannot decode
+            return []
+    if labels.dtype.kind != "M" or bool(labels.isnull().any()):
+        return []
+    days, seconds = ([str(one) for one in np.datetime_as_string(labels.values, unit=unit)] for unit in ("D", "s"))
+    return days if len(set(days)) == len(days) else seconds
 
 
 def _geobox(array: xr.DataArray, source: xr.DataArray | xr.Dataset, address: str, crs: str | None) -> GeoBox:

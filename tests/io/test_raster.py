@@ -190,6 +190,39 @@ def run(in_ar, out_ar, *args, **kwargs):
         some = open_scene(path, bands=["dem", "ndvi_12", "ndvi_1"])
         np.testing.assert_array_equal(some.values, made.values[[0, 2, 0]])
 
+    @pytest.mark.parametrize("kind", ["nc", "zarr"])
+    def test_a_written_scene_reopens_with_its_names_and_classes(self, tmp_path: Path, kind: str) -> None:
+        made = make_scene(tmp_path / "s.tif", shape=(12, 15), classes=["rock"])
+        dataset = open_scene(tmp_path / "s.tif", classes=["rock"]).to_dataset(name="cov")
+        path = tmp_path / f"one.{kind}"
+        _ = dataset.to_zarr(path, consolidated=False) if kind == "zarr" else dataset.to_netcdf(path, engine="h5netcdf")
+        for source in (path, dataset):
+            scene = open_scene(source)
+            assert Bands.of(scene) == Bands.of(made)
+            np.testing.assert_array_equal(scene.values, made.values)
+
+    def test_named_bands_take_the_variable_as_prefix_only_where_names_would_meet(self) -> None:
+        made = make_scene(shape=(4, 5)).drop_vars("classes")
+        lone = made[0].drop_vars("band")
+        names = open_scene(xr.Dataset({"cov": made, "dem": lone}))["band"].values.tolist()
+        assert names == ["elevation", "twi", "ndvi", "dem"]
+        names = open_scene(xr.Dataset({"cov": made, "twi": lone}))["band"].values.tolist()
+        assert names == ["cov_elevation", "cov_twi", "cov_ndvi", "twi"]
+        names = open_scene(xr.Dataset({"mean": made[:2], "sd": made[:2] + 1}))["band"].values.tolist()
+        assert names == ["mean_elevation", "mean_twi", "sd_elevation", "sd_twi"]
+
+    def test_times_are_told_as_dates(self, tmp_path: Path) -> None:
+        made = make_scene(shape=(12, 15)).drop_vars(["band", "classes"]).rename(band="time")
+        made.attrs = {}
+        days = made.assign_coords(time=np.array(["2001-01-01", "2001-02-01", "2002-01-01"], "M8[ns]")).rename("dist")
+        days.to_dataset().compute().to_netcdf(tmp_path / "days.nc", engine="h5netcdf")
+        for source in (tmp_path / "days.nc", days, days.to_dataset()):
+            scene = open_scene(source)
+            assert scene["band"].values.tolist() == ["dist_2001-01-01", "dist_2001-02-01", "dist_2002-01-01"]
+            np.testing.assert_array_equal(scene.values, made.values)
+        hours = days.assign_coords(time=np.array(["2001-01-01T00", "2001-01-01T06", "2001-01-02T00"], "M8[ns]"))
+        assert open_scene(hours)["band"].values.tolist()[1] == "dist_2001-01-01T06:00:00"
+
     def test_files_and_stores_stack(self, tmp_path: Path) -> None:
         made = make_scene(tmp_path / "a.tif", shape=(12, 15))
         other = make_scene(shape=(12, 15), seed=1)[0].drop_vars(["band", "classes"]).rename("slope")
