@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from os import PathLike as OsPathLike
 from pathlib import Path, PurePosixPath
 
-from geosoil.errors import InputError, listing
+from geosoil.errors import InputError, UsageError, listing
 from geosoil.types import PathLike
 
 __all__ = ["expand", "gdal_path", "is_remote", "redact", "short_name", "stem", "suffix"]
@@ -93,13 +93,29 @@ def expand(source: PathLike | Iterable[PathLike]) -> list[str]:
     ------
     InputError
         ``GS-FILE-MISSING`` where a path names nothing.
+    UsageError
+        ``GS-SOURCE`` where something is no path.
     """
     if isinstance(source, (str, OsPathLike)):
         return _expand_one(str(source))
-    found = [address for one in source for address in _expand_one(str(one))]
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray)):
+        raise _no_path(source)
+    found = []
+    for one in source:
+        if not isinstance(one, (str, OsPathLike)):
+            raise _no_path(one)
+        found.extend(_expand_one(str(one)))
     if not found:
         raise InputError("no raster was given", code="GS-FILE-MISSING", hint="name a file, a folder or a glob")
     return found
+
+
+def _no_path(found: object) -> UsageError:
+    return UsageError(
+        f"a path is needed, not an object of type {type(found).__name__}",
+        code="GS-SOURCE",
+        hint="name a file, a folder, a glob or an address, or several in a list",
+    )
 
 
 def _plain(address: str) -> str:

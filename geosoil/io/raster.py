@@ -28,15 +28,19 @@ from .variables import Cube
 
 __all__ = ["open_scene"]
 
+Source = PathLike | xr.DataArray | xr.Dataset
+
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the scene's bands: their names, grid, reader, and where they come from."""
+    """Some of the scene's bands: what messages call them, their names, grid, reader, and the files they come from."""
 
     address: str
     bands: Bands
     geobox: GeoBox
     reader: WindowReader
+    sources: tuple[str, ...]
+    held: bool = False  # an object of the caller's, not a file
 
     def data(self, chunks: int) -> da.Array:
         # The user's own arrays keep their chunks and their graph; all else is read window by window.
@@ -44,7 +48,7 @@ class _Part:
 
 
 def open_scene(
-    source: PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset,
+    source: Source | Sequence[Source],
     *,
     align: PathLike | None = None,
     resampling: str = "bilinear",
@@ -57,9 +61,9 @@ def open_scene(
 
     Parameters
     ----------
-    source : path, sequence of paths, DataArray or Dataset
+    source : path, DataArray or Dataset, or a sequence of them
         Files (GeoTIFF, COG, VRT, ENVI, JPEG 2000, NetCDF), Zarr stores, folders, globs, ``https://``, ``s3://`` and
-        ``/vsi`` addresses; or an xarray object with its dimensions in any order.
+        ``/vsi`` addresses; or xarray objects with their dimensions in any order.
     align : path, optional
         Raster whose grid all others are put on. Without it, sources on different grids are refused.
     resampling : {"bilinear", "nearest", "cubic", "average", "mode"}
@@ -85,6 +89,8 @@ def open_scene(
         With code ``GS-FILE-MISSING``, ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-CRS-MISSING``,
         ``GS-GRID-MISMATCH``, ``GS-GRID-ROTATED``, ``GS-BANDS-TWICE`` or ``GS-BANDS-UNKNOWN``; ``GS-RASTER-READ`` when
         data are read later.
+    UsageError
+        ``GS-SOURCE`` where `source` is none of these, ``GS-RESAMPLING``, ``GS-CHUNKS``.
 
     Examples
     --------
@@ -101,7 +107,7 @@ def open_scene(
     _check_settings(resampling, chunks)
     class_names = tuple(classes)
     parts = _parts(source, chunks, crs)
-    sources = _sources(source, parts)
+    sources = tuple(one for part in parts for one in part.sources)
     _check_unique(parts)
     offered = [name for part in parts for name in part.bands.names]
     _check_known("bands", bands, offered)
@@ -123,28 +129,40 @@ def _check_settings(resampling: str, chunks: int) -> None:
         raise UsageError(f"chunks of {chunks} cells are too small", code="GS-CHUNKS")
 
 
-def _parts(
-    source: PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset, chunks: int, crs: str | None
-) -> list[_Part]:
+def _parts(source: Source | Sequence[Source], chunks: int, crs: str | None) -> list[_Part]:
     if isinstance(source, (xr.DataArray, xr.Dataset)):
-        cube = cube_of(source, chunks=chunks, crs=crs)
-        return [_Part("", cube.bands, cube.geobox, reader_of(cube.array) or cube)]
-    return [_open(address, crs) for address in expand(source)]
+        return [_held(source, "the scene", chunks, crs)]
+    if isinstance(source, (list, tuple)) and any(isinstance(one, (xr.DataArray, xr.Dataset)) for one in source):
+        parts: list[_Part] = []
+        for place, one in enumerate(source, start=1):
+            if isinstance(one, (xr.DataArray, xr.Dataset)):
+                parts.append(_held(one, f"array {place}", chunks, crs))
+            else:
+                parts.extend(_open(address, crs) for address in expand(one))
+        return parts
+    return [_open(address, crs) for address in expand(cast(PathLike | Sequence[PathLike], source))]
+
+
+def _held(source: xr.DataArray | xr.Dataset, label: str, chunks: int, crs: str | None) -> _Part:
+    cube = cube_of(source, chunks=chunks, crs=crs, label=label)
+    sources = tuple(str(one) for one in source.attrs.get("sources", ()))
+    return _Part(label, cube.bands, cube.geobox, reader_of(cube.array) or cube, sources, held=True)
 
 
 def _open(address: str, crs: str | None) -> _Part:
+    sources = (redact(address),)
     if is_store(address):
         stack = open_store(address, crs=crs)
-        return _Part(address, stack.bands, stack.geobox, stack)
+        return _Part(address, stack.bands, stack.geobox, stack, sources)
     file = open_raster(address, crs=crs)
-    return _Part(address, Bands(file.names), file.geobox, FileStack((file,)))
+    return _Part(address, Bands(file.names), file.geobox, FileStack((file,)), sources)
 
 
 def _check_unique(parts: Sequence[_Part]) -> None:
     owners: dict[str, list[str]] = {}
     for part in parts:
         for name in part.bands.names:
-            owners.setdefault(name, []).append(redact(part.address) or "the scene")
+            owners.setdefault(name, []).append(redact(part.address))
     twice = {name: places for name, places in owners.items() if len(places) > 1}
     if twice:
         raise InputError(
@@ -210,7 +228,12 @@ def _marked(part: _Part, classes: Sequence[str]) -> _Part:
 def _target(parts: Sequence[_Part], align: PathLike | None) -> GeoBox:
     """The scene's grid."""
     if align is None:
-        refuse_mismatch([(part.address or "the scene", part.geobox) for part in parts])
+        try:
+            refuse_mismatch([(part.address, part.geobox) for part in parts])
+        except InputError as error:
+            if any(part.held for part in parts):
+                error.hint = "put them on one grid first: one.odc.reproject(other.odc.geobox)"
+            raise
         return parts[0].geobox
     like = [_open(address, None) for address in expand(align)]
     refuse_mismatch([(part.address, part.geobox) for part in like])
@@ -230,7 +253,7 @@ def _check_overlap(part: _Part, target: GeoBox) -> None:
     if _overlap(part.geobox, target):
         return
     raise InputError(
-        f"{short_name(part.address) or 'the scene'} lies outside the grid to align to",
+        f"{short_name(part.address)} lies outside the grid to align to",
         code="GS-GRID-APART",
         details=[f"it: {show_grid(part.geobox)}", f"to align to: {show_grid(target)}"],
         hint="check the CRS of both",
@@ -259,11 +282,5 @@ def _scene(parts: Sequence[_Part], grid: GeoBox, chunks: int, sources: tuple[str
     arrays = [part.data(chunks) for part in parts]
     data = arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
     coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **_merged([part.bands for part in parts]).coords()}
-    return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, attrs={"sources": sources})
-
-
-def _sources(source: object, parts: Sequence[_Part]) -> tuple[str, ...]:
-    """The files read, as they may be shown."""
-    if isinstance(source, (xr.DataArray, xr.Dataset)):
-        return tuple(str(one) for one in source.attrs.get("sources", ()))
-    return tuple(redact(part.address) for part in parts)
+    # Named, as xarray would else show dask's name of the data.
+    return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, name="scene", attrs={"sources": sources})

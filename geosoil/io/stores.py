@@ -82,7 +82,9 @@ def _stamp(address: str) -> str:
     return address if is_remote(address) else f"{address}|{Path(address).stat().st_mtime_ns}"
 
 
-def cube_of(source: xr.DataArray | xr.Dataset, *, chunks: int, crs: str | None = None) -> Cube:
+def cube_of(
+    source: xr.DataArray | xr.Dataset, *, chunks: int, crs: str | None = None, label: str = "the scene"
+) -> Cube:
     """The bands of an xarray object as one lazy array; dask arrays keep their chunks and stay uncomputed.
 
     Parameters
@@ -93,8 +95,10 @@ def cube_of(source: xr.DataArray | xr.Dataset, *, chunks: int, crs: str | None =
         Edge of the chunks of what is not chunked yet, cells.
     crs : str, optional
         CRS where the object has none.
+    label : str
+        What messages call it.
     """
-    stack = _stack_of(source, "the scene", crs, tokenize(source))
+    stack = _stack_of(source, label, crs, tokenize(source))
     if isinstance(source, xr.DataArray) and _is_scene(source):
         return Cube(source.data, stack.bands, stack.geobox)
     return Cube(stack.lazy(chunks), stack.bands, stack.geobox)

@@ -6,7 +6,7 @@ import html
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -17,7 +17,7 @@ import xarray as xr
 from affine import Affine
 
 from geosoil.bands import Bands
-from geosoil.errors import InputError
+from geosoil.errors import InputError, UsageError
 from geosoil.grid.patches import read_window
 from geosoil.io.raster import open_scene
 from geosoil.testing import make_scene, write_raster
@@ -286,6 +286,39 @@ class TestXarray:
         again = open_scene(scene)
         assert again.data.name == scene.data.name
         xr.testing.assert_identical(again, scene)
+
+    def test_several_objects_and_files_stack(self, tmp_path: Path) -> None:
+        one = make_scene(tmp_path / "one.tif", shape=(12, 15), bands=["dem", "twi"])
+        other = make_scene(shape=(12, 15), bands=["rock"], seed=1).drop_vars("classes").compute()
+        file = write_raster(tmp_path / "c.tif", numbers(shape=(12, 15)))
+        scene = open_scene([open_scene(tmp_path / "one.tif"), other, file], classes=["rock"])
+        assert scene["band"].values.tolist() == ["dem", "twi", "rock", "c"]
+        assert scene["classes"].values.tolist() == [False, False, True, False]
+        assert scene.attrs["sources"] == (str(tmp_path / "one.tif"), str(file))
+        np.testing.assert_array_equal(scene.values, np.concatenate([one.values, other.values, numbers(shape=(12, 15))]))
+
+    def test_several_objects_follow_the_rules_of_files(self, refusal: Refusal) -> None:
+        one, moved = make_scene(shape=(6, 7)), make_scene(shape=(6, 7), bands=["slope"], left=740_010.0)
+        error = refusal([one, moved])
+        assert error.code == "GS-GRID-MISMATCH"
+        assert "array 2" in error.message
+        assert "--align" not in error.hint
+        error = refusal([one, one])
+        assert error.code == "GS-BANDS-TWICE"
+        assert "elevation: array 1, array 2" in error.details
+
+    @pytest.mark.parametrize("source", [None, 3, [4.5], b"dem.tif", np.zeros((2, 3))])
+    def test_what_is_no_source_is_refused(self, source: Any) -> None:
+        with pytest.raises(UsageError, match="a path is needed") as caught:
+            open_scene(source)
+        assert caught.value.code == "GS-SOURCE"
+        with pytest.raises(UsageError, match="DataArray"):
+            open_scene(make_scene(shape=(6, 7)), align=make_scene(shape=(6, 7)))
+
+    def test_a_scene_has_a_plain_name(self) -> None:
+        scene = open_scene(make_scene(shape=(6, 7)))
+        assert scene.name == "scene"
+        assert "geosoil-" not in repr(scene).splitlines()[0]
 
     def test_south_up_array_is_turned(self) -> None:
         made = make_scene(shape=(6, 7))
