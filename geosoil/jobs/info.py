@@ -1,80 +1,142 @@
-"""`geosoil info`: what a model, raster, sample table or study file holds, in plain words or as JSON."""
+"""`geosoil info`: what a model, raster, sample table, study file or map run holds, as a dict or in plain words."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from geosoil.bands import Bands
-from geosoil.config import load_study
+from geosoil.config import Study, load_study
+from geosoil.errors import UsageError
 from geosoil.io.addresses import expand, is_remote
+from geosoil.io.grids import parse_crs, show_crs
+from geosoil.io.preview import preview_bands, preview_samples
 from geosoil.io.raster import open_scene
 from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
-from geosoil.jobs.counts import say_counts
-from geosoil.models.bundle import load_model
+from geosoil.jobs.explain import describe
+from geosoil.models.bundle import Bundle, load_model
 from geosoil.types import PathLike
 
 __all__ = ["describe", "info"]
 
+#: A record of a run is not larger than this, bytes.
+_MOST_RECORD = 50 * 2**20
+#: Tags that only a map of geosoil has together.
+_MAP_TAGS = {"long_name", "units", "depth_top_cm", "depth_bottom_cm", "statistic", "model_sha256"}
 
-def info(path: PathLike) -> dict[str, Any]:
-    """What is in a file, as a plain dict with a ``kind``: model, study, samples or scene.
+
+def info(
+    source: PathLike | Sequence[PathLike] | Bundle | Study | pd.DataFrame | xr.DataArray | xr.Dataset,
+) -> dict[str, Any]:
+    """What is in a file or object, as a plain dict with a ``kind``: model, study, samples, run or scene.
+
+    Parameters
+    ----------
+    source : path or object
+        A file, folder, glob or address; or what geosoil made of one: a scene, a table, a study or a model.
 
     Raises
     ------
     InputError, ModelError, UsageError
-        Where the file cannot be read.
+        Where the file cannot be read, or the object is none of these.
     """
-    text = str(path)
+    if isinstance(source, Bundle):
+        return _model(source, "the model")
+    if isinstance(source, Study):
+        return _study(source, "the study")
+    if isinstance(source, pd.DataFrame):
+        return _samples(source, "the table")
+    if isinstance(source, (xr.DataArray, xr.Dataset)):
+        return _scene(source, "the scene")
+    if isinstance(source, (list, tuple)):
+        return _scene(source, f"{len(source)} sources")
+    if not isinstance(source, (str, Path)) and not hasattr(source, "__fspath__"):
+        raise UsageError(
+            f"a {type(source).__name__} is nothing that can be explained",
+            code="GS-INFO",
+            hint="give a path, or a scene, a table of samples, a study or a model",
+        )
+    return _file(str(source))
+
+
+def _file(text: str) -> dict[str, Any]:
     suffix = Path(text).suffix.lower()
     if not is_remote(text) and not any(sign in text for sign in "*?["):
         expand(text)  # raises where there is nothing, and says what is near
         if suffix in {".gsm", ".safetensors", ".pt", ".pth", ".pkl", ".joblib"}:
-            return _model(path)
+            return _model(load_model(text), text)
         if suffix == ".toml":
-            return _study(path)
+            return _study(load_study(text), text)
         if suffix in TABLE_SUFFIXES:
-            return _samples(path)
-    return _scene(text)
+            return _samples(text, text)
+        if suffix == ".json" and (record := _record(Path(text).expanduser())):
+            return {"kind": "run", "path": text, "record": record}
+    return _scene(text, text)
 
 
-def _model(path: PathLike) -> dict[str, Any]:
-    bundle = load_model(path)
+def _record(path: Path) -> dict[str, Any] | None:
+    """The record that a run of `geosoil map` left; None for other files."""
+    try:
+        if path.stat().st_size > _MOST_RECORD:
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    wanted = {"key", "models", "outputs", "grid", "tiles"}
+    return found if isinstance(found, dict) and wanted <= found.keys() else None
+
+
+def _model(bundle: Bundle, path: str) -> dict[str, Any]:
     card = bundle.card.model_dump(mode="json")
+    coded = zip(card["encoder"]["bands"], card["encoder"]["categories"], strict=True)
     return {
         "kind": "model",
-        "path": str(path),
+        "path": path,
         "sha256": bundle.sha256,
         "patch": bundle.patch,
         "bands": list(bundle.bands),
+        "classes": {name: codes for name, codes in coded if codes is not None},
+        "transform": card["transform"]["kind"],
+        "crs": show_crs(parse_crs(card["crs"])) if card["crs"] else "no CRS",
         **{key: card[key] for key in ("name", "model", "soil_property", "depths", "extent", "counts", "scores")},
         "selection": card["selection"],
+        "settings": card["settings"],
         "seed": card["seed"],
         "versions": card["versions"],
         "created": card["created"],
     }
 
 
-def _study(path: PathLike) -> dict[str, Any]:
-    return {"kind": "study", "path": str(path), "settings": load_study(path).model_dump(mode="json")}
+def _study(study: Study, path: str) -> dict[str, Any]:
+    return {"kind": "study", "path": path, "settings": study.model_dump(mode="json")}
 
 
-def _samples(path: PathLike) -> dict[str, Any]:
-    found = read_table(path)
+def _samples(source: PathLike | pd.DataFrame, path: str) -> dict[str, Any]:
+    found = read_table(source)
     table, notes = found.frame, found.notes
     columns = []
     for name in table.columns:
-        if name == "geometry":
+        if str(table[name].dtype) == "geometry":
             continue
         column = typed(table[name])
         entry: dict[str, Any] = {"name": str(name), "type": str(column.dtype), "missing": int(column.isna().sum())}
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
             entry.update(_span(column))
         columns.append(entry)
-    return {"kind": "samples", "path": str(path), "rows": len(table), "columns": columns, "notes": list(notes)}
+    return {
+        "kind": "samples",
+        "path": path,
+        "rows": len(table),
+        "columns": columns,
+        "notes": list(notes),
+        **preview_samples(found),
+    }
 
 
 def _span(column: pd.Series) -> dict[str, Any]:
@@ -87,92 +149,27 @@ def _span(column: pd.Series) -> dict[str, Any]:
     }
 
 
-def _scene(path: str) -> dict[str, Any]:
-    scene = open_scene(path)
+def _scene(source: Any, path: str) -> dict[str, Any]:
+    scene = open_scene(source)
+    files = [] if isinstance(source, (xr.DataArray, xr.Dataset)) else preview_bands(source)
     geobox = scene.odc.geobox
     box = geobox.extent.boundingbox
     bands = Bands.of(scene)
     epsg = geobox.crs.epsg
+    maps = [{"file": one["file"], **one["tags"]} for one in files if one["tags"].keys() >= _MAP_TAGS]
     return {
         "kind": "scene",
         "path": path,
         "bands": list(bands.names),
+        "classes": [name for name, is_class in zip(bands.names, bands.classes, strict=False) if is_class],
         "rows": int(geobox.shape.y),
         "columns": int(geobox.shape.x),
         "cell": [abs(float(geobox.resolution.x)), abs(float(geobox.resolution.y))],
         "crs": f"EPSG:{epsg}" if epsg else geobox.crs.to_wkt(),
+        "crs_name": show_crs(geobox.crs),
         "extent": [float(box.left), float(box.bottom), float(box.right), float(box.top)],
         "units": geobox.crs.units[0] if geobox.crs.units else "",
         "bytes": int(scene.nbytes),
+        "stored": [band for one in files for band in one["bands"]],
+        "maps": maps,
     }
-
-
-def describe(found: dict[str, Any]) -> str:
-    """The same in plain words."""
-    return {"model": _say_model, "study": _say_study, "samples": _say_samples, "scene": _say_scene}[found["kind"]](
-        found
-    )
-
-
-def _say_model(found: dict[str, Any]) -> str:
-    soil = found["soil_property"]
-    unit = "" if soil["unit"] == "1" else f" in {soil['unit']}"
-    depths = ", ".join(f"{top}-{bottom}" for top, bottom in found["depths"])
-    lines = [
-        f"{found['path']}: a {found['model']} model of {soil['name'].lower()}{unit} at {depths} cm",
-        f"trained on {found['counts'].get('profiles')} profiles of {found['name']!r}, {found['created']}, "
-        f"seed {found['seed']}",
-        *say_counts(found["counts"]),
-        f"takes {len(found['bands'])} bands in patches of {found['patch']} x {found['patch']} cells: "
-        + ", ".join(found["bands"]),
-    ]
-    lines += [f"left out {name}: {why}" for name, why in found["selection"].get("dropped", {}).items()]
-    if found["scores"]:
-        lines.append(f"scores from {found['scores'][0]['split']}:")
-        lines += [
-            f"  {row['depth']:>12}  n {row['n']:.0f}, RMSE {_score(row['RMSE'], '.3g')}{unit[3:]}, "
-            f"R2 {_score(row['R2'], '.2f')}, CCC {_score(row['CCC'], '.2f')}"
-            for row in found["scores"]
-        ]
-    lines.append(f"sha256 {found['sha256']}")
-    return "\n".join(lines)
-
-
-def _score(value: float | None, form: str) -> str:
-    """A score; some are not defined, as R2 where all values are equal."""
-    return "-" if value is None or not math.isfinite(value) else format(value, form)
-
-
-def _say_study(found: dict[str, Any]) -> str:
-    lines = [f"{found['path']}: a study file; all settings, with the defaults filled in:"]
-    for section, values in found["settings"].items():
-        if isinstance(values, dict):
-            lines.append(f"[{section}]")
-            lines += [f"  {key} = {value}" for key, value in values.items() if value not in (None, {}, [])]
-        else:
-            lines.append(f"{section} = {values}")
-    return "\n".join(lines)
-
-
-def _say_samples(found: dict[str, Any]) -> str:
-    lines = [f"{found['path']}: a table of {found['rows']} rows", *found["notes"]]
-    for column in found["columns"]:
-        span = f", {column['lowest']:.6g} to {column['highest']:.6g}" if "lowest" in column else ""
-        missing = f", {column['missing']} missing" if column["missing"] else ""
-        infinite = f", {column['infinite']} infinite" if "infinite" in column else ""
-        lines.append(f"  {column['name']} ({column['type']}){span}{missing}{infinite}")
-    return "\n".join(lines)
-
-
-def _say_scene(found: dict[str, Any]) -> str:
-    west, south, east, north = found["extent"]
-    shown = ", ".join(found["bands"][:20]) + (" ..." if len(found["bands"]) > 20 else "")
-    return "\n".join(
-        [
-            f"{found['path']}: {len(found['bands'])} bands of {found['columns']} x {found['rows']} cells",
-            f"cell {found['cell'][0]:g} x {found['cell'][1]:g} {found['units']}, {found['crs'][:60]}",
-            f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}",
-            f"{found['bytes'] / 2**20:.1f} MiB as float32",
-            f"bands: {shown}",
-        ]
-    )

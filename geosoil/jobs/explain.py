@@ -1,0 +1,225 @@
+"""What `geosoil info` found, in plain words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tomli_w
+
+from geosoil.errors import listing
+from geosoil.jobs.counts import say_counts
+from geosoil.soil import properties
+
+__all__ = ["describe"]
+
+#: Bands and columns that are listed one by one.
+_MOST_SHOWN = 40
+#: A list as tomli-w writes it, an item a line.
+_LIST = re.compile(r"\[\n((?:    .*,\n)+)\]")
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """The dict of `info` in plain words."""
+    say = {"model": _model, "study": _study, "samples": _samples, "scene": _scene, "run": _run}[found["kind"]]
+    return "\n".join(say(found))
+
+
+def _unit(unit: str) -> str:
+    return "" if unit in {"", "1"} else f" in {unit}"
+
+
+def _model(found: Mapping[str, Any]) -> list[str]:
+    soil = found["soil_property"]
+    unit = _unit(soil["unit"])
+    depths = ", ".join(f"{top}-{bottom}" for top, bottom in found["depths"])
+    west, south, east, north = found["extent"]
+    lines = [
+        f"{found['path']}: a {found['model']} model of {soil['name'].lower()}{unit} at {depths} cm",
+        f"model: {_kind(found)}; target transform: {found['transform']}",
+        f"trained on {found['counts'].get('profiles')} profiles of {found['name']!r}, {found['created']}, "
+        f"seed {found['seed']}",
+        *say_counts(found["counts"]),
+        f"profiles lie within x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}, {found['crs']}",
+        f"takes {len(found['bands'])} bands in patches of {found['patch']} x {found['patch']} cells: "
+        + ", ".join(found["bands"]),
+    ]
+    lines += [f"class band {name}: {listing(codes, 20)}" for name, codes in found["classes"].items()]
+    lines += [f"left out {name}: {why}" for name, why in found["selection"].get("dropped", {}).items()]
+    if found["scores"]:
+        lines.append(f"scores from {found['scores'][0]['split']}:")
+        lines += [
+            f"  {row['depth']:>12}  n {row['n']:.0f}, RMSE {_score(row['RMSE'], '.3g')}{unit[3:]}, "
+            f"R2 {_score(row['R2'], '.2f')}, CCC {_score(row['CCC'], '.2f')}"
+            for row in found["scores"]
+        ]
+    return [*lines, f"sha256 {found['sha256']}"]
+
+
+def _kind(found: Mapping[str, Any]) -> str:
+    """The model in words, with the numbers that the study gave it."""
+    settings = found["settings"].get("model", {})
+
+    def count(key: str, one: str, many: str) -> str:
+        number = settings.get(key)
+        return "" if number is None else f", {number} {one if number == 1 else many}"
+
+    networks = count("members", "network", "networks")
+    return {
+        "rf": "a random forest for each depth" + count("trees", "tree", "trees"),
+        "cnn": "a patch network for each depth" + networks,
+        "mtcnn": "a multi-task patch network with a branch for each depth" + networks,
+        "transfer": "depth transfer" + count("frozen", "layer frozen", "layers frozen") + networks,
+    }.get(found["model"], str(found["model"]))
+
+
+def _score(value: float | None, form: str) -> str:
+    """A score; some are not defined, as R2 where all values are equal."""
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _study(found: Mapping[str, Any]) -> list[str]:
+    """The study as TOML that geosoil reads again."""
+    settings = dict(found["settings"])
+    settings["properties"] = {code: _declared(code, one) for code, one in settings["properties"].items()}
+    text = _LIST.sub(_on_one_line, tomli_w.dumps(_plain(settings)).strip())
+    return [f"# {found['path']}: a study file; all settings, with the defaults filled in", "", text]
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"[{', '.join(line.strip()[:-1] for line in found[1].splitlines())}]"
+
+
+def _declared(code: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a property, without those that a property which geosoil knows does not heed."""
+    own = {"name", "unit_inside", "lowest", "highest", "colours"} if code in properties() else set()
+    return {key: value for key, value in settings.items() if key not in own}
+
+
+def _plain(value: Any) -> Any:
+    """As TOML has it: nothing for what is not set, depths as 0-5."""
+    if isinstance(value, Mapping):
+        if set(value) == {"top_cm", "bottom_cm"}:
+            return f"{value['top_cm']}-{value['bottom_cm']}"
+        return {str(key): _plain(one) for key, one in value.items() if one not in (None, {})}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _samples(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"{found['path']}: a table of {found['rows']} rows", *found["notes"]]
+    if "geometry" in found:
+        shape = found["geometry"]
+        where = f"geometries: {listing(shape['types']) or 'none'}, {shape['crs'] or 'no CRS'}"
+        if shape["extent"]:
+            west, south, east, north = shape["extent"]
+            where += f", x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}"
+        lines.append(where)
+    lines.append("columns:")
+    for column in found["columns"]:
+        span = f", {column['lowest']:.6g} to {column['highest']:.6g}" if "lowest" in column else ""
+        missing = f", {column['missing']} missing" if column["missing"] else ""
+        infinite = f", {column['infinite']} infinite" if "infinite" in column else ""
+        lines.append(f"  {column['name']} ({column['type']}){span}{missing}{infinite}")
+    taken = ", ".join(f"{role} from {name}" for role, name in found["taken"].items())
+    lines.append(f"would be taken: {taken or 'no column for id, position or depth is recognised'}")
+    if "crs_hint" in found:
+        lines.append(f"the names of the coordinates hint at {found['crs_hint']}; it has to be stated: crs in [samples]")
+    for one in found["values"]:
+        unit = {None: "unit not stated", "1": "no unit"}.get(one["unit"], f"unit {one['unit']}")
+        how = ", depths in the headers" if one["wide"] else ""
+        lines.append(f"{one['name'].lower()} ({one['property']}) from {listing(one['columns'], 6)}, {unit}{how}")
+    if not found["values"]:
+        lines.append(
+            f"no column of a property that geosoil knows ({', '.join(sorted(properties()))}) is recognised; "
+            'name it in a study: column = "..." in [properties.CODE]'
+        )
+    return [*lines, *_lacking(found), *(f"to settle: {problem}" for problem in found["problems"])]
+
+
+def _lacking(found: Mapping[str, Any]) -> list[str]:
+    """What a study has to say beside such a table."""
+    lines = []
+    if "x" not in found["taken"] and "geometry" not in found:
+        lines.append("no coordinates: name the columns with x and y, or a table of sites: sites in [samples]")
+    layered = any(role in found["taken"] for role in ("top", "interval"))
+    if found["values"] and not layered and not all(one["wide"] for one in found["values"]):
+        lines.append('no depths: name the columns with top and bottom, or state them: depth = "0-20" in [samples]')
+    return lines
+
+
+def _scene(found: Mapping[str, Any]) -> list[str]:
+    west, south, east, north = found["extent"]
+    lines = [
+        f"{found['path']}: {len(found['bands'])} bands of {found['columns']} x {found['rows']} cells",
+        *(_map(one) for one in found["maps"][:_MOST_SHOWN]),
+        f"cell {found['cell'][0]:g} x {found['cell'][1]:g} {found['units']}, {found['crs_name']}",
+        f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}",
+        f"{found['bytes'] / 2**20:.1f} MiB as float32",
+    ]
+    if not found["stored"]:
+        return [*lines, f"bands: {listing(found['bands'], 20)}", *_classes(found["classes"])]
+    lines.append("bands:")
+    lines += [f"  {_band(band, found['classes'])}" for band in found["stored"][:_MOST_SHOWN]]
+    if len(found["stored"]) > _MOST_SHOWN:
+        lines.append(f"  and {len(found['stored']) - _MOST_SHOWN} more")
+    if any(band["made_up"] for band in found["stored"]) and not found["maps"]:
+        lines.append("names marked * are made from the file's name: the bands have no description")
+    return lines
+
+
+def _classes(names: Sequence[str]) -> list[str]:
+    return [f"class bands: {listing(names, 20)}"] if names else []
+
+
+def _band(band: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """A band: how it is stored, and the range of its values."""
+    facts = [f"{band['name']}{'*' if band['made_up'] else ''}: {band['dtype']}"]
+    if band["nodata"] is not None:
+        facts.append(f"nodata {float(band['nodata']):g}")
+    if (band["scale"], band["offset"]) != (1, 0):
+        shift = "" if band["offset"] == 0 else f" {'+' if band['offset'] > 0 else '-'} {abs(band['offset']):g}"
+        facts.append(f"value = stored x {band['scale']:g}{shift}")
+    if "lowest" in band:
+        facts.append(f"values {band['lowest']:.6g} to {band['highest']:.6g}")
+    if band["name"] in classes:
+        facts.append("classes")
+    elif band["palette"]:
+        facts.append("has a colour table: classes? (name it in [scene] classes)")
+    return ", ".join(facts)
+
+
+def _map(tags: Mapping[str, Any]) -> str:
+    """A map that geosoil wrote."""
+    quantile = re.fullmatch(r"Q(0?\.\d+)", tags["statistic"])
+    statistic = f"{100 * float(quantile[1]):g} % quantile" if quantile else tags["statistic"]
+    made = f", made {tags['created']}" if tags.get("created") else ""
+    by = f", by a {tags['source']}" if tags.get("source") else ""
+    return (
+        f"{tags['file']} is a map of geosoil: {tags['long_name']}, {statistic}{_unit(tags['units'])}{by} "
+        f"(sha256 {tags['model_sha256'][:12]}){made}"
+    )
+
+
+def _run(found: Mapping[str, Any]) -> list[str]:
+    record = found["record"]
+    grid, tiles, plan = record["grid"], record["tiles"], record.get("plan", {})
+    inputs = [str(one.get("name", "a scene in memory")) for one in record.get("inputs", ())]
+    lines = [
+        f"{found['path']}: a run of geosoil map",
+        f"begun {record.get('created', '?')}, by geosoil {record.get('geosoil', '?')}",
+        *([f"command: {record['command']}"] if record.get("command") else []),
+        f"scene: {listing(inputs, 5)}; {grid['columns']} x {grid['rows']} cells",
+        f"bands: {listing(record.get('bands', ()), 20)}",
+        *(f"model: {one['name']} (sha256 {one['sha256'][:12]})" for one in record["models"]),
+        f"maps: {listing(record['outputs'], 20)}",
+        f"tiles: {tiles['made']} made"
+        + (f" of {plan['tile_size']} x {plan['tile_size']} cells" if "tile_size" in plan else "")
+        + (f", in {record['seconds']:.1f} s" if "seconds" in record else ""),
+    ]
+    lines += [f"tile {index} could not be made: {why}" for index, why in list(tiles["failed"].items())[:10]]
+    unseen = {"error": "were to end the run", "missing": "were left empty"}.get(record.get("unseen", ""), "")
+    return [*lines, *([f"cells of classes that training did not see {unseen}"] if unseen else [])]

@@ -1,0 +1,164 @@
+"""What `geosoil info` tells of each kind of file, and of the objects that geosoil makes of them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+import geosoil
+from geosoil.config import load_study
+from geosoil.errors import UsageError
+from geosoil.jobs.info import describe, info
+from geosoil.jobs.train import train
+from geosoil.testing import make_scene, write_raster
+
+
+def told(source: Any) -> str:
+    """The words, of a dict that is plain JSON."""
+    found = info(source)
+    json.dumps(found, allow_nan=False)
+    return describe(found)
+
+
+# --- rasters ---
+
+
+def test_a_raster_is_told_with_formats_ranges_and_made_up_names(tmp_path: Path) -> None:
+    stored = np.arange(48, dtype=np.int16).reshape(2, 4, 6)
+    path = write_raster(tmp_path / "stack.tif", stored, names=("twi", ""), nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (0.5, 1), (-1, 0)
+    text = told(path)
+    assert "twi: int16, nodata 0, value = stored x 0.5 - 1, values -0.5 to 10.5" in text
+    assert "stack_2*: int16, nodata 0, values 24 to 47" in text
+    assert "names marked * are made from the file's name" in text
+    assert "EPSG:32755" in text
+
+
+def test_ranges_are_those_of_the_values_that_the_scene_gives(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = write_raster(tmp_path / "dem.tif", rng.integers(0, 255, (1, 20, 30)).astype(np.uint8), nodata=255)
+    (band,) = info(path)["stored"]
+    values = geosoil.open_scene(path).values
+    assert (band["lowest"], band["highest"]) == (np.nanmin(values), np.nanmax(values))
+
+
+def test_maps_and_runs_of_geosoil_are_told_as_such(farm: Path) -> None:
+    study = load_study(farm / "study.toml", model__trees=3)
+    bundle = train(study, farm / "soc.gsm")
+    geosoil.map(farm / "soc.gsm", farm / "stack.tif", farm / "maps", statistics=("mean", "Q0.05"), num_workers=1)
+    mean, low = (told(farm / "maps" / f"soc_0-5cm_{one}.tif") for one in ("mean", "Q0.05"))
+    assert "is a map of geosoil: Soil organic carbon 0-5 cm, mean in g/kg, by a rf model 'Farm'" in mean
+    assert bundle.sha256[:12] in mean
+    assert "5 % quantile" in low
+    run = told(farm / "maps" / "run.json")
+    for piece in ("a run of geosoil map", "stack.tif; 80 x 60 cells", "model: Farm", "soc_0-5cm_mean", "tiles: "):
+        assert piece in run
+    model = told(farm / "soc.gsm")
+    for piece in (
+        "a random forest for each depth, 3 trees",
+        "target transform: ",
+        "EPSG:32755",
+        "class band rock: 1, 2, 3, 4",
+    ):
+        assert piece in model
+    assert told(bundle).splitlines()[1:] == model.splitlines()[1:]
+
+
+def test_a_network_is_told_in_words(farm: Path) -> None:
+    flags = {"model__kind": "transfer", "model__epochs": 1, "model__members": 2, "model__frozen": 1}
+    train(load_study(farm / "study.toml", **flags), farm / "soc.gsm")
+    assert "model: depth transfer, 1 layer frozen, 2 networks; target transform: " in told(farm / "soc.gsm")
+
+
+# --- samples ---
+
+
+def test_a_table_is_told_with_what_would_be_taken(farm: Path) -> None:
+    text = told(farm / "horizons.csv")
+    assert "would be taken: id from profile_id, x from x, y from y, top from top_cm, bottom from bottom_cm" in text
+    assert "soil organic carbon (soc) from soc_g_per_kg, unit g/kg" in text
+    found, samples = info(farm / "horizons.csv"), geosoil.open_samples(farm / "horizons.csv", crs="EPSG:32755")
+    taken = samples.attrs["report"]["columns"]
+    assert found["taken"] == {role: name for role, name in taken.items() if role != "value"}
+    assert found["values"][0]["columns"] == [taken["value"]]
+
+
+def test_what_a_table_lacks_is_told(tmp_path: Path) -> None:
+    pd.DataFrame({"id": [1], "lead": [3], "zinc": [4]}).to_csv(tmp_path / "bare.csv", index=False)
+    text = told(tmp_path / "bare.csv")
+    for piece in ("lead (pb) from lead, unit not stated", "no coordinates", "no depths"):
+        assert piece in text
+    pd.DataFrame({"id": [1], "zinc": [4]}).to_csv(tmp_path / "other.csv", index=False)
+    assert "no column of a property that geosoil knows" in told(tmp_path / "other.csv")
+    pd.DataFrame({"lon_gda94": [1], "lat_gda94": [4], "soc": 1, "soc_pct": 1}).to_csv(tmp_path / "two.csv", index=False)
+    text = told(tmp_path / "two.csv")
+    assert "hint at EPSG:4283" in text
+    assert "to settle: two.csv: 2 columns could be soil organic carbon (soc); candidates: soc, soc_pct" in text
+
+
+def test_wide_and_listed_tables_are_recognised(tmp_path: Path) -> None:
+    pd.DataFrame({"id": [1], "soc_0-5cm [%]": [1.0], "soc_5-15cm [%]": [2.0]}).to_csv(tmp_path / "w.csv", index=False)
+    text = told(tmp_path / "w.csv")
+    assert "from soc_0-5cm [%], soc_5-15cm [%], unit %, depths in the headers" in text
+    assert "no depths" not in text
+    table = pd.DataFrame({"id": [1, 1], "analyte": ["Pb", "Zn"], "value": [1, 2], "unit": "mg/kg"})
+    table.to_csv(tmp_path / "listed.csv", index=False)
+    found = info(tmp_path / "listed.csv")
+    assert [one["property"] for one in found["values"]] == ["pb"]
+    assert found["taken"]["property"] == "analyte"
+    assert found["values"][0]["unit"] == "as in unit"
+
+
+def test_vector_files_are_told_with_crs_extent_and_type(tmp_path: Path) -> None:
+    points = gpd.GeoDataFrame(
+        {"id": ["A", "B"], "soc_pct": [1.0, 2.0]}, geometry=gpd.points_from_xy([10, 20], [1, 2]), crs="EPSG:32755"
+    )
+    points.to_file(tmp_path / "points.gpkg")
+    text = told(tmp_path / "points.gpkg")
+    assert "geometries: Point, EPSG:32755, x 10 to 20, y 1 to 2" in text
+    assert "no coordinates" not in text
+    assert told(points).splitlines()[1:] == text.splitlines()[1:]
+
+
+def test_numbers_of_a_workbook_have_ranges(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["A", "B"], "soc_pct": [1.5, None], "top": [0, 10]}).to_excel(tmp_path / "t.xlsx", index=False)
+    columns = {one["name"]: one for one in info(tmp_path / "t.xlsx")["columns"]}
+    assert (columns["soc_pct"]["lowest"], columns["soc_pct"]["missing"]) == (1.5, 1)
+    assert (columns["top"]["lowest"], columns["top"]["highest"]) == (0, 10)
+    assert "lowest" not in columns["id"]
+
+
+# --- studies and objects ---
+
+
+def test_a_study_is_told_as_a_study_file(farm: Path) -> None:
+    path = farm / "study.toml"
+    more = '[properties.zn]\nname = "Zinc"\nunit_inside = "mg/kg"\nlowest = 0.5\n[properties.soc]\ntransform = "log"\n'
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    text = told(path)
+    assert "None" not in text
+    assert "{" not in text
+    assert 'intervals = ["0-5", "5-15", "15-30"]' in text
+    assert tomllib.loads(text)["properties"]["soc"] == {"transform": "log"}
+    (farm / "again.toml").write_text(text, encoding="utf-8")
+    assert load_study(farm / "again.toml") == load_study(path)
+    assert told(load_study(path)).splitlines()[1:] == text.splitlines()[1:]
+
+
+def test_objects_are_told_or_refused() -> None:
+    text = told(make_scene(shape=(8, 8), classes=("rock",)))
+    assert "the scene: 4 bands of 8 x 8 cells" in text
+    assert "class bands: rock" in text
+    for source in (None, 3, object()):
+        with pytest.raises(UsageError, match="nothing that can be explained") as caught:
+            info(source)  # type: ignore[arg-type]
+        assert caught.value.code == "GS-INFO"
