@@ -33,6 +33,13 @@ ModelKind = Literal["transfer", "cnn", "mtcnn", "rf"]
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _path_as_text(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [str(one) if isinstance(one, Path) else one for one in value]
+        return str(value) if isinstance(value, Path) else value
+
 
 class PropertyConfig(_Record):
     """How the samples hold a property, and, for one that is not declared, what it is."""
@@ -70,7 +77,7 @@ class PropertyConfig(_Record):
 class SampleConfig(_Record):
     """The samples: file, columns, CRS, and what to do with awkward rows."""
 
-    path: str
+    path: str | None = Field(None, description="table of samples; not needed where the samples are given as an object")
     sites: str | None = Field(None, description="table with one row a profile: id and coordinates")
     layer: str | None = Field(None, description="layer of a GeoPackage, or sheet of a workbook")
     crs: str | None = Field(None, description="CRS of the coordinate columns, such as EPSG:4326")
@@ -105,7 +112,9 @@ class DepthConfig(_Record):
 class SceneConfig(_Record):
     """The covariate stack."""
 
-    path: str | tuple[str, ...]
+    path: str | tuple[str, ...] | None = Field(
+        None, description="file, several, folder or glob; not needed where the scene is given as an object"
+    )
     crs: str | None = Field(None, description="CRS of rasters that have none")
     align: str | None = Field(None, description="raster whose grid all others are put on")
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "bilinear"
@@ -179,19 +188,35 @@ class CompareConfig(_Record):
 
 
 class Study(_Record):
-    """All that `geosoil train` and `geosoil compare` need to know."""
+    """All that `geosoil train` and `geosoil compare` need to know; a table may be given as a dict.
+
+    Raises
+    ------
+    UsageError
+        ``GS-STUDY``: a setting is unknown or has a wrong value.
+
+    >>> study = Study(property="pb", model={"kind": "rf"})
+    >>> study.model.trees
+    500
+    """
 
     name: str = "study"
     property: str = "soc"
     seed: int = Field(0, ge=0, lt=2**32)
-    samples: SampleConfig
-    scene: SceneConfig
+    samples: SampleConfig = SampleConfig()
+    scene: SceneConfig = SceneConfig()
     properties: dict[str, PropertyConfig] = {}
     depths: DepthConfig = DepthConfig()
     covariates: CovariateConfig = CovariateConfig()
     model: ModelConfig = ModelConfig()
     validation: ValidationConfig = ValidationConfig()
     compare: CompareConfig = CompareConfig()
+
+    def __init__(self, /, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _refusal(error) from error
 
     @model_validator(mode="after")
     def _declared(self) -> Study:
@@ -271,26 +296,33 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _check(table: Mapping[str, Any], path: Path) -> Study:
     try:
-        return Study.model_validate(table)
-    except ValidationError as error:
-        details, hints = [], []
-        for one in error.errors()[:10]:
-            place = ".".join(str(part) for part in one["loc"]) or "study"
-            text = one["msg"].removeprefix("Value error, ")
-            cause = one.get("ctx", {}).get("error")
-            if isinstance(cause, GeosoilError):
-                text = "; ".join((cause.message, *cause.details))
-                hints.append(cause.hint)
-            if one["type"] == "extra_forbidden":
-                near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
-                text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")
-            details.append(f"{place}: {text}")
+        return Study(**table)
+    except UsageError as error:
         raise UsageError(
-            f"{path.name}: {error.error_count()} setting(s) are wrong",
-            code="GS-STUDY",
-            details=details,
-            hint="\n".join(dict.fromkeys(filter(None, hints))),
+            f"{path.name}: {error.message}", code=error.code, details=error.details, hint=error.hint
         ) from error
+
+
+def _refusal(error: ValidationError) -> UsageError:
+    """All that is wrong with the settings, in the words of a study file."""
+    details, hints = [], []
+    for one in error.errors()[:10]:
+        place = ".".join(str(part) for part in one["loc"]) or "study"
+        text = one["msg"].removeprefix("Value error, ")
+        cause = one.get("ctx", {}).get("error")
+        if isinstance(cause, GeosoilError):
+            text = "; ".join((cause.message, *cause.details))
+            hints.append(cause.hint)
+        if one["type"] == "extra_forbidden":
+            near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
+            text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")
+        details.append(f"{place}: {text}")
+    return UsageError(
+        f"{error.error_count()} setting(s) are wrong",
+        code="GS-STUDY",
+        details=details,
+        hint="\n".join(dict.fromkeys(filter(None, hints))),
+    )
 
 
 def _keys(place: tuple[int | str, ...]) -> list[str]:

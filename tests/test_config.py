@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from geosoil.config import load_study
+from geosoil.config import Study, load_study
 from geosoil.errors import UsageError
 
 FILES = '[samples]\npath = "a.csv"\n[scene]\npath = "b.tif"\n'
@@ -44,3 +44,20 @@ def test_all_that_is_wrong_is_told_with_the_hints(tmp_path: Path) -> None:
     assert "model.patch: a patch has a centre cell" in told
     assert "model.kinds: not a known key; did you mean 'kind'?" in told
     assert caught.value.hint == "give intervals that do not overlap"
+
+
+def test_settings_given_in_python_are_refused_in_the_same_words() -> None:
+    with pytest.raises(UsageError) as caught:
+        Study(property="zn", model={"kinds": "rf", "patch": 4})
+    assert caught.value.code == "GS-STUDY"
+    told = str(caught.value)
+    assert "model.kinds: not a known key; did you mean 'kind'?" in told
+    assert "model.patch: a patch has a centre cell" in told
+    with pytest.raises(UsageError, match="property 'zn' is not declared"):
+        Study(property="zn")
+
+
+def test_paths_may_be_path_objects(tmp_path: Path) -> None:
+    study = Study(samples={"path": tmp_path / "a.csv"}, scene={"path": [tmp_path / "b.tif", "c.tif"]})
+    assert study.samples.path == str(tmp_path / "a.csv")
+    assert study.scene.path == (str(tmp_path / "b.tif"), "c.tif")

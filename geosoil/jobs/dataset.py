@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
 from geosoil.config import Study
-from geosoil.errors import InputError, listing
+from geosoil.errors import InputError, UsageError, listing
 from geosoil.grid.patches import cells_of, extract_patches
 from geosoil.io.raster import open_scene
 from geosoil.io.samples import open_samples
@@ -152,6 +152,8 @@ def build(
     ------
     InputError
         Where files cannot be used, or too few profiles are left.
+    UsageError
+        ``GS-STUDY`` where neither the study nor the call says what the samples or the scene are.
     """
     soil_property = study.declared(code)
     scene = _scene(study, scene)
@@ -198,9 +200,21 @@ def build(
     )
 
 
+def _given(held: Any, path: Any, name: str) -> Any:
+    """The caller's object, else what the study names."""
+    if held is None and path is None:
+        raise UsageError(
+            f"the study does not say where to find the {name}",
+            code="GS-STUDY",
+            details=[f"{name}.path is missing"],
+            hint=f"add path under [{name}] in the study, or in Python give {name}=",
+        )
+    return path if held is None else held
+
+
 def _scene(study: Study, scene: xr.DataArray | None) -> xr.DataArray:
     config = study.scene
-    source: Any = config.path if scene is None else scene
+    source: Any = _given(scene, config.path, "scene")
     return open_scene(
         source,
         align=config.align,
@@ -216,7 +230,7 @@ def _samples(study: Study, soil_property: Property, samples: Any) -> gpd.GeoData
     # A GeoDataFrame brings its own places; what the study says of its file's is not about it.
     placed = isinstance(samples, gpd.GeoDataFrame)
     return open_samples(
-        config.path if samples is None else samples,
+        _given(samples, config.path, "samples"),
         property=soil_property,
         column=how.column,
         unit=how.unit,

@@ -17,6 +17,7 @@ from geosoil.jobs.dataset import build
 from geosoil.jobs.fit import cross_validate, fit, folds_of, recipe_of
 from geosoil.jobs.train import summary, train
 from geosoil.soil import Depth
+from geosoil.testing import make_samples, make_scene
 
 Edit = Callable[[str, str], None]
 
@@ -52,6 +53,25 @@ def test_objects_that_the_user_has_serve_as_well_as_files(farm: Path) -> None:
     from_objects = train(study, samples=points.to_crs("EPSG:4326"), scene=scene)
     from_files = train(study)
     assert np.allclose(from_objects.residuals[0], from_files.residuals[0])
+
+
+def test_a_study_made_in_python_needs_no_paths_beside_objects() -> None:
+    scene = make_scene(shape=(24, 24))
+    study = geosoil.Study(
+        property="pb",
+        samples={"invalid": "drop"},
+        depths={"intervals": ["0-5", "5-15"]},
+        model={"kind": "rf", "trees": 5},
+        validation={"folds": 3},
+    )
+    samples = make_samples(scene, 40, property="pb")
+    bundle = geosoil.train(study, samples=samples, scene=scene)
+    assert bundle.soil_property.code == "pb"
+    with pytest.raises(UsageError, match=r"samples\.path is missing") as caught:
+        geosoil.train(study, scene=scene)
+    assert caught.value.code == "GS-STUDY"
+    with pytest.raises(UsageError, match=r"scene\.path is missing"):
+        geosoil.train(study, samples=samples)
 
 
 def test_folds_are_by_profile_and_held_out_predictions_come_from_other_profiles(farm: Path) -> None:
