@@ -23,7 +23,7 @@ from .tables import Table
 
 __all__ = ["preview_bands", "preview_samples"]
 
-#: Cells of a file that are read for its range of values, where nothing in it tells the range.
+#: Cells that are read in all for the range of values, where nothing in a file tells its range.
 _MOST_READ = 2**22
 
 
@@ -134,10 +134,17 @@ def preview_bands(source: Any) -> list[dict[str, Any]]:
     file, dtype, nodata, scale, offset, whether it has a colour table (``palette``), and, where the file tells it or
     little has to be read for it, the range of its values.
     """
-    return [_file(address) for address in expand(source) if not is_store(address)]
+    found, left = [], _MOST_READ
+    for address in expand(source):
+        if not is_store(address):
+            facts, read = _file(address, left)
+            found.append(facts)
+            left -= read
+    return found
 
 
-def _file(address: str) -> dict[str, Any]:
+def _file(address: str, most: int) -> tuple[dict[str, Any], int]:
+    """What a file says of its bands, and how many cells were read for it."""
     file = open_raster(address)
     with borrow(file.handle) as dataset:
         tags = {str(name): str(value) for name, value in dataset.tags().items()}
@@ -157,9 +164,9 @@ def _file(address: str) -> dict[str, Any]:
                     **_stated(dataset.tags(form.index), form.scale, form.offset),
                 }
             )
-    if any("lowest" not in band for band in bands):
-        _read_ranges(file, bands)
-    return {"file": short_name(address), "driver": driver, "tags": tags, "bands": bands}
+    facts = {"file": short_name(address), "driver": driver, "tags": tags, "bands": bands}
+    told = all("lowest" in band for band in bands)
+    return facts, 0 if told else _read_ranges(file, bands, most)
 
 
 def _stated(tags: dict[str, str], scale: float, offset: float) -> dict[str, float]:
@@ -174,16 +181,18 @@ def _stated(tags: dict[str, str], scale: float, offset: float) -> dict[str, floa
     return {"lowest": lowest, "highest": highest}
 
 
-def _read_ranges(file: RasterFile, bands: list[dict[str, Any]]) -> None:
-    """The range of values of a small file, by reading it."""
+def _read_ranges(file: RasterFile, bands: list[dict[str, Any]], most: int) -> int:
+    """The range of values of a small file, by reading it; how many cells were read."""
     rows, cols = (int(edge) for edge in file.geobox.shape)
-    if rows * cols * len(bands) > _MOST_READ or is_remote(file.handle.address):
-        return
+    cells = rows * cols * len(bands)
+    if cells > most or is_remote(file.handle.address):
+        return 0
     try:
         values = file.read(np.arange(len(bands)), (0, rows), (0, cols))
     except InputError:  # a block that cannot be read is told where it is needed
-        return
-    for band, cells in zip(bands, values, strict=True):
-        good = cells[np.isfinite(cells)]
+        return 0
+    for band, one in zip(bands, values, strict=True):
+        good = one[np.isfinite(one)]
         if good.size and "lowest" not in band:
             band.update(lowest=float(good.min()), highest=float(good.max()))
+    return cells

@@ -154,13 +154,14 @@ def _lacking(found: Mapping[str, Any]) -> list[str]:
 def _scene(found: Mapping[str, Any]) -> list[str]:
     west, south, east, north = found["extent"]
     lines = [
-        f"{found['path']}: {len(found['bands'])} bands of {found['columns']} x {found['rows']} cells",
+        f"{found['path']}: {len(found['bands'])} {'band' if len(found['bands']) == 1 else 'bands'} of "
+        f"{found['columns']} x {found['rows']} cells",
         *(_map(one) for one in found["maps"][:_MOST_SHOWN]),
         f"cell {found['cell'][0]:g} x {found['cell'][1]:g} {found['units']}, {found['crs_name']}",
         f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}",
         f"{found['bytes'] / 2**20:.1f} MiB as float32",
     ]
-    if not found["stored"]:
+    if {band["name"] for band in found["stored"]} != set(found["bands"]):  # a store or an array among the sources
         return [*lines, f"bands: {listing(found['bands'], 20)}", *_classes(found["classes"])]
     lines.append("bands:")
     lines += [f"  {_band(band, found['classes'])}" for band in found["stored"][:_MOST_SHOWN]]

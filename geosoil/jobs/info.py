@@ -32,7 +32,13 @@ _MAP_TAGS = {"long_name", "units", "depth_top_cm", "depth_bottom_cm", "statistic
 
 
 def info(
-    source: PathLike | Sequence[PathLike] | Bundle | Study | pd.DataFrame | xr.DataArray | xr.Dataset,
+    source: PathLike
+    | xr.DataArray
+    | xr.Dataset
+    | Sequence[PathLike | xr.DataArray | xr.Dataset]
+    | Bundle
+    | Study
+    | pd.DataFrame,
 ) -> dict[str, Any]:
     """What is in a file or object, as a plain dict with a ``kind``: model, study, samples, run or scene.
 
@@ -45,6 +51,16 @@ def info(
     ------
     InputError, ModelError, UsageError
         Where the file cannot be read, or the object is none of these.
+
+    Examples
+    --------
+    >>> from geosoil.testing import make_samples, make_scene
+    >>> scene = make_scene(shape=(8, 10))
+    >>> found = info(scene)
+    >>> found["kind"], found["rows"], found["columns"], found["bands"]
+    ('scene', 8, 10, ['elevation', 'twi', 'ndvi'])
+    >>> info(make_samples(scene, 20))["rows"]
+    100
     """
     if isinstance(source, Bundle):
         return _model(source, "the model")
@@ -151,7 +167,9 @@ def _span(column: pd.Series) -> dict[str, Any]:
 
 def _scene(source: Any, path: str) -> dict[str, Any]:
     scene = open_scene(source)
-    files = [] if isinstance(source, (xr.DataArray, xr.Dataset)) else preview_bands(source)
+    parts = source if isinstance(source, (list, tuple)) else [source]
+    held = any(isinstance(one, (xr.DataArray, xr.Dataset)) for one in parts)
+    files = [] if held else preview_bands(source)
     geobox = scene.odc.geobox
     box = geobox.extent.boundingbox
     bands = Bands.of(scene)

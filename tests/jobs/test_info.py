@@ -51,6 +51,15 @@ def test_ranges_are_those_of_the_values_that_the_scene_gives(tmp_path: Path) -> 
     assert (band["lowest"], band["highest"]) == (np.nanmin(values), np.nanmax(values))
 
 
+def test_files_beside_a_store_are_all_told(tmp_path: Path) -> None:
+    scene = make_scene(shape=(4, 6), bands=("twi", "ndvi"))
+    scene.to_dataset(dim="band").drop_vars("classes", errors="ignore").to_netcdf(tmp_path / "store.nc")
+    write_raster(tmp_path / "dem.tif", np.ones((4, 6), np.uint8))
+    assert "1 band of 6 x 4 cells" in told(tmp_path / "dem.tif")
+    for sources in ([tmp_path / "dem.tif", tmp_path / "store.nc"], [tmp_path / "dem.tif", scene]):
+        assert "bands: dem, twi, ndvi" in told(sources)
+
+
 def test_maps_and_runs_of_geosoil_are_told_as_such(farm: Path) -> None:
     study = load_study(farm / "study.toml", model__trees=3)
     bundle = train(study, farm / "soc.gsm")
