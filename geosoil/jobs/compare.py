@@ -135,7 +135,9 @@ def compare(
     out : path
         Folder for ``scores.csv``, ``scores.json``, ``predictions.csv``, plots and ``report.html``.
     num_workers : int
-        Processes; results do not depend on it.
+        Processes; results do not depend on it. By default no process is
+        started: a script that asks for more needs ``if __name__ == "__main__":`` round its calls, or each process
+        would run it again.
     resume : bool
         Keep the cross-validations that an interrupted run left.
 

@@ -72,6 +72,13 @@ def demo(
         Folder for the model, the maps, the QGIS project and the reports.
     data : path, optional
         Folder with ``study.toml`` and what it names; the checkout's ``examples/edgeroi`` by default.
+    overwrite : bool
+        Replace what an earlier demo left.
+    num_workers : int
+        Processes for the folds, then threads for the tiles. By default no process is started: a script that asks for
+        more needs ``if __name__ == "__main__":`` round its calls, or each process would run it again.
+    progress : callable
+        ``progress(done, total, message)``.
     """
     folder = Path(data) if data is not None else demo_data()
     study = load_study(folder / "study.toml")

@@ -164,6 +164,22 @@ def map(
         ``GS-TILES-MISSING``: with `keep_going`, when tiles could not be made.
     InterruptedRunError
         A signal ended the run; finished tiles are kept.
+
+    Examples
+    --------
+    >>> import geosoil
+    >>> from tempfile import TemporaryDirectory
+    >>> from geosoil.testing import make_samples, make_scene
+    >>> scene = make_scene(shape=(24, 24))
+    >>> samples = make_samples(scene, 40)
+    >>> study = geosoil.Study(
+    ...     depths={"intervals": ["0-5", "5-15"]}, model={"kind": "rf", "trees": 5}, validation={"folds": 3}
+    ... )
+    >>> model = geosoil.train(study, samples=samples, scene=scene)
+    >>> with TemporaryDirectory() as folder:
+    ...     made = map(model, scene, folder, statistics=["mean", "Q0.95"])
+    ...     [path.name for path in made.maps], made.project.exists()
+    (['soc_0-5cm_mean.tif', 'soc_0-5cm_Q0.95.tif', 'soc_5-15cm_mean.tif', 'soc_5-15cm_Q0.95.tif'], True)
     """
     started = time.perf_counter()
     folder = Path(out).expanduser()
@@ -214,7 +230,22 @@ def plan(
     align: PathLike | None = None,
     crs: str | None = None,
 ) -> Plan:
-    """What `map` would do with the same arguments; nothing is read or written."""
+    """What `map` would do with the same arguments; nothing is read or written.
+
+    Examples
+    --------
+    >>> import geosoil
+    >>> from geosoil.testing import make_samples, make_scene
+    >>> scene = make_scene(shape=(24, 24))
+    >>> samples = make_samples(scene, 40)
+    >>> study = geosoil.Study(
+    ...     depths={"intervals": ["0-5", "5-15"]}, model={"kind": "rf", "trees": 5}, validation={"folds": 3}
+    ... )
+    >>> model = geosoil.train(study, samples=samples, scene=scene)
+    >>> found = plan(model, scene, num_workers=1)
+    >>> found.bands, [output.stem for output in found.outputs]
+    (3, ['soc_0-5cm_mean', 'soc_5-15cm_mean'])
+    """
     task, stack = prepare(models, scene, statistics, band_map, align, crs, "error")
     return _plan(task, stack, tile_size, max_memory, num_workers)
 
@@ -236,6 +267,22 @@ def predict(
     DataArray
         ``(target, y, x)`` float32 in the property's unit, dask-chunked; `target` holds the stems of the file names, and
         has the coordinates `depth` [cm, down], `depth_top`, `depth_bottom` and `statistic`.
+
+    Examples
+    --------
+    >>> import geosoil
+    >>> from geosoil.testing import make_samples, make_scene
+    >>> scene = make_scene(shape=(24, 24))
+    >>> samples = make_samples(scene, 40)
+    >>> study = geosoil.Study(
+    ...     depths={"intervals": ["0-5", "5-15"]}, model={"kind": "rf", "trees": 5}, validation={"folds": 3}
+    ... )
+    >>> model = geosoil.train(study, samples=samples, scene=scene)
+    >>> soil = predict(model, scene)
+    >>> soil.dims, soil["target"].values.tolist(), soil.attrs["units"]
+    (('target', 'y', 'x'), ['soc_0-5cm_mean', 'soc_5-15cm_mean'], 'g/kg')
+    >>> bool(soil.compute().notnull().all())
+    True
     """
     task, stack = prepare(model, scene, statistics, band_map, align, crs, unseen)
 

@@ -76,7 +76,9 @@ def train(
     resume : bool
         Go on with a training of the same study that was interrupted; its networks end as they would have.
     num_workers : int
-        Processes for the folds; the result does not depend on it.
+        Processes for the folds; the result does not depend on it. By default no process is
+        started: a script that asks for more needs ``if __name__ == "__main__":`` round its calls, or each process
+        would run it again.
     progress : callable
         ``progress(done, total, message)``.
 
@@ -89,6 +91,19 @@ def train(
     ------
     InputError, UsageError, OutputError
         Where the study, its files or the output cannot be used.
+
+    Examples
+    --------
+    >>> from geosoil.testing import make_samples, make_scene
+    >>> scene = make_scene(shape=(24, 24))
+    >>> study = geosoil.Study(
+    ...     depths={"intervals": ["0-5", "5-15"]}, model={"kind": "rf", "trees": 5}, validation={"folds": 3}
+    ... )
+    >>> model = train(study, samples=make_samples(scene, 40), scene=scene)
+    >>> model.soil_property.code, model.card.depths, model.card.counts["profiles"]
+    ('soc', ((0, 5), (5, 15)), 40)
+    >>> [row["n"] for row in model.card.scores]
+    [40.0, 40.0, 80.0]
     """
     study = study if isinstance(study, Study) else load_study(study)
     device_of(study.model.device)  # raises where it is not there, be it needed or not
