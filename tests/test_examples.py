@@ -27,12 +27,16 @@ def test_the_python_example_ends_with_maps(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["edgeroi", "meuse"])
 def test_the_studies_name_files_that_are_there_and_bands_that_they_hold(name: str) -> None:
     study = geosoil.load_study(EXAMPLES / name / "study.toml")
+    assert study.samples.path is not None
+    assert study.scene.path is not None
+    assert study.scene.path is not None
+    assert study.samples.path is not None
     scene = geosoil.open_scene(study.scene.path, bands=study.scene.bands, classes=tuple(study.scene.classes))
     assert set(study.scene.classes) <= set(scene["band"].values)
     for code in (study.property, *study.compare.properties):
         config = study.samples
         samples = geosoil.open_samples(
-            config.path, property=study.declared(code), column=study.how(code).column, sites=config.sites,
+            study.samples.path, property=study.declared(code), column=study.how(code).column, sites=config.sites,
             crs=config.crs, id=config.id, depth=config.depth,
         )  # fmt: skip
         assert samples["profile"].nunique() > 100
