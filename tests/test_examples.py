@@ -29,8 +29,6 @@ def test_the_studies_name_files_that_are_there_and_bands_that_they_hold(name: st
     study = geosoil.load_study(EXAMPLES / name / "study.toml")
     assert study.samples.path is not None
     assert study.scene.path is not None
-    assert study.scene.path is not None
-    assert study.samples.path is not None
     scene = geosoil.open_scene(study.scene.path, bands=study.scene.bands, classes=tuple(study.scene.classes))
     assert set(study.scene.classes) <= set(scene["band"].values)
     for code in (study.property, *study.compare.properties):
