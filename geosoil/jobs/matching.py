@@ -11,7 +11,7 @@ import xarray as xr
 from geosoil.bands import Bands, match_bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.addresses import is_remote
-from geosoil.io.raster import open_scene
+from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.types import PathLike
@@ -21,7 +21,7 @@ __all__ = ["Models", "Scene", "prepare"]
 log = logging.getLogger(__name__)
 
 Models = Bundle | PathLike | Sequence[Bundle | PathLike]
-Scene = PathLike | Sequence[PathLike] | xr.DataArray | xr.Dataset
+Scene = Source | Sequence[Source]
 
 
 def prepare(
@@ -89,15 +89,15 @@ def _open(
 
 def _absolute(scene: Scene) -> Scene:
     """Local paths made absolute: the workers of a cluster have other working folders."""
-    if isinstance(scene, (xr.DataArray, xr.Dataset)):
-        return scene
     if isinstance(scene, Sequence) and not isinstance(scene, str):
-        return [_absolute_path(one) for one in scene]
-    return _absolute_path(scene)
+        return [_absolute_source(one) for one in scene]
+    return _absolute_source(scene)
 
 
-def _absolute_path(path: PathLike) -> str:
-    text = str(path)
+def _absolute_source(source: Source) -> Source:
+    if not isinstance(source, (str, Path)):
+        return source
+    text = str(source)
     if not text:
         raise InputError("the scene has no name", code="GS-FILE-MISSING", hint="name a file, a folder or a pattern")
     return text if is_remote(text) else str(Path(text).expanduser().absolute())

@@ -98,3 +98,14 @@ def test_creation_options_that_gdal_would_pass_over_are_refused(name: str, near:
         geosoil.map(make_model(kind="rf"), tmp_path / "s.tif", tmp_path / "maps", co={name: "YES"})
     assert near in str(caught.value.hint)
     assert not (tmp_path / "maps").exists()
+
+
+def test_a_list_of_arrays_is_mapped_as_the_scene_that_they_make(tmp_path: Path) -> None:
+    scene = make_stack(tmp_path / "s.tif", (40, 60))
+    model = make_model(kind="rf")
+    whole = geosoil.predict(model, scene).values
+    parts = [scene.isel(band=slice(0, 1)), scene.isel(band=slice(1, 3))]
+    np.testing.assert_array_equal(geosoil.predict(model, parts).values, whole)
+    made = geosoil.map(model, parts, tmp_path / "maps")
+    with rasterio.open(made.maps[0]) as file:
+        np.testing.assert_array_equal(file.read(1), whole[0])
