@@ -150,7 +150,7 @@ def map_tags(output: Output, model: Bundle, facts: Mapping[str, Any], created: s
         "statistic": output.statistic,
         **_interval(output.statistic),
         "model_sha256": model.sha256,
-        "recipe_sha256": _recipe(facts),
+        "recipe_sha256": _recipe(output, model, facts),
         "inputs": json.dumps(inputs, ensure_ascii=False),
         "geosoil_version": str(facts["geosoil"]),
         "created": created,
@@ -162,10 +162,12 @@ def map_tags(output: Output, model: Bundle, facts: Mapping[str, Any], created: s
     }
 
 
-def _recipe(facts: Mapping[str, Any]) -> str:
-    """Hash of what was done, whatever it was done to: models, bands and choices."""
-    names = ("models", "bands", "places", "outputs", "unseen", "nodata")
-    return hashlib.sha256(json.dumps([facts[name] for name in names], sort_keys=True).encode()).hexdigest()
+def _recipe(output: Output, model: Bundle, facts: Mapping[str, Any]) -> str:
+    """Hash of what was done, whatever it was done to: the model, the bands that it took, and the choices."""
+    owner = [one["sha256"] for one in facts["models"]].index(model.sha256)
+    bands = [facts["bands"][place] for place in facts["places"][owner]]
+    done = [model.sha256, output.stem, bands, facts["unseen"], facts["nodata"]]
+    return hashlib.sha256(json.dumps(done, ensure_ascii=False).encode()).hexdigest()
 
 
 def _interval(statistic: str) -> dict[str, str]:
