@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from geosoil.errors import listing
+from geosoil.io.qgis.layer import statistic_in_words
 from geosoil.jobs.counts import say_counts
 from geosoil.soil import properties
 
@@ -195,14 +196,10 @@ def _band(band: Mapping[str, Any], classes: Sequence[str]) -> str:
 
 def _map(tags: Mapping[str, Any]) -> str:
     """A map that geosoil wrote."""
-    quantile = re.fullmatch(r"Q(0?\.\d+)", tags["statistic"])
-    statistic = f"{100 * float(quantile[1]):g} % quantile" if quantile else tags["statistic"]
     made = f", made {tags['created']}" if tags.get("created") else ""
     by = f", by a {tags['source']}" if tags.get("source") else ""
-    return (
-        f"{tags['file']} is a map of geosoil: {tags['long_name']}, {statistic}{_unit(tags['units'])}{by} "
-        f"(sha256 {tags['model_sha256'][:12]}){made}"
-    )
+    shown = f"{tags['long_name']}, {statistic_in_words(tags['statistic'])}{_unit(tags['units'])}"
+    return f"{tags['file']} is a map of geosoil: {shown}{by} (sha256 {tags['model_sha256'][:12]}){made}"
 
 
 def _run(found: Mapping[str, Any]) -> list[str]:

@@ -14,9 +14,9 @@ from rasterio.errors import RasterioError
 from geosoil.errors import InputError
 from geosoil.soil import Property, Target
 
-__all__ = ["MapFacts", "MapLayer", "read_facts", "unit_suffix"]
+__all__ = ["MapFacts", "MapLayer", "read_facts", "statistic_in_words", "unit_suffix"]
 
-#: How legends and tables call a statistic; quantiles are put in words by `MapLayer.statistic_name`.
+#: How legends and tables call a statistic; quantiles are put in words by `statistic_in_words`.
 _NAMES = {
     "mean": "mean",
     "std": "standard deviation",
@@ -57,10 +57,7 @@ class MapLayer:
     @property
     def statistic_name(self) -> str:
         """The statistic in words."""
-        quantile = re.fullmatch(r"Q(0?\.\d+)", self.statistic)
-        if quantile:
-            return f"{100 * float(quantile[1]):g} % quantile"
-        return _NAMES.get(self.statistic, self.statistic)
+        return statistic_in_words(self.statistic)
 
     @property
     def name(self) -> str:
@@ -78,6 +75,16 @@ class MapLayer:
         """Name and unit."""
         suffix = unit_suffix(self.unit)
         return f"{self.name} [{suffix.strip()}]" if suffix else self.name
+
+
+def statistic_in_words(statistic: str) -> str:
+    """A statistic as legends, tables and `geosoil info` call it.
+
+    >>> statistic_in_words("Q0.05"), statistic_in_words("std")
+    ('5 % quantile', 'standard deviation')
+    """
+    quantile = re.fullmatch(r"Q(0?\.\d+)", statistic)
+    return f"{100 * float(quantile[1]):g} % quantile" if quantile else _NAMES.get(statistic, statistic)
 
 
 def unit_suffix(unit: str) -> str:
