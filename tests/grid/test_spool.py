@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +17,8 @@ from hypothesis import strategies as st
 from geosoil.errors import OutputError
 from geosoil.grid.spool import Ledger, Spool, write_tile
 from geosoil.grid.tiles import Tile, plan_tiles
+
+from ..conftest import file_size_limit  # noqa: TID252  (tests are no package that is installed)
 
 if TYPE_CHECKING:
     from geosoil.types import Float32
@@ -39,17 +38,6 @@ def fill(folder: Path, values: Float32, size: int = 128) -> Spool:
         tile.index: write_tile(folder, tile, values[:, slice(*tile.rows()), slice(*tile.columns())]) for tile in tiles
     }
     return Spool(folder, tiles, len(values), done)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let the system refuse to write more than this into a file, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class TestTiles:

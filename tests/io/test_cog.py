@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,8 @@ from rio_cogeo.cogeo import cog_validate
 
 from geosoil.errors import OutputError
 from geosoil.io.cog import Statistics, write_cog
+
+from ..conftest import file_size_limit  # noqa: TID252  (tests are no package that is installed)
 
 if TYPE_CHECKING:
     from geosoil.types import Float32
@@ -46,17 +45,6 @@ def save(folder: Path, values: Float32, name: str = "soc_0-5cm_mean.tif", **sett
     )
     assert list(work.iterdir()) == []
     return folder / name
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let the system refuse to write more than this into a file, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class TestValues:

@@ -13,8 +13,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import geosoil
 from geosoil.errors import InputError, InterruptedRunError, OutputError, PartialError
 from geosoil.testing import write_raster
 
+from ..conftest import file_size_limit  # noqa: TID252  (tests are no package that is installed)
 from .mapping import BANDS, make_model, make_stack
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -61,17 +61,6 @@ def tiles_in(ledger: Path) -> list[dict[str, int]]:
     """What a ledger says of tiles, without a torn last line."""
     lines = ledger.read_bytes().split(b"\n")[1:-1]
     return [json.loads(line) for line in lines]
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let the system refuse to write more than this into a file, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(autouse=True)
