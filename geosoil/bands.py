@@ -29,6 +29,8 @@ class Bands:
         Centres and widths, nm; empty where the scene has none.
     good : tuple of bool
         Bands to use; empty for all.
+    why : tuple of str
+        Why a band is not good, empty text for one that is; empty where `good` is.
     """
 
     names: tuple[str, ...]
@@ -36,6 +38,7 @@ class Bands:
     wavelength_nm: tuple[float, ...] = ()
     fwhm_nm: tuple[float, ...] = ()
     good: tuple[bool, ...] = ()
+    why: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
@@ -45,7 +48,7 @@ class Bands:
                 code="GS-BANDS-TWICE",
                 hint="rename the bands, or leave one of the files out",
             )
-        for field in ("classes", "wavelength_nm", "fwhm_nm", "good"):
+        for field in ("classes", "wavelength_nm", "fwhm_nm", "good", "why"):
             values = getattr(self, field)
             if values and len(values) != len(self.names):
                 raise InputError(f"{len(values)} values of {field} for {len(self.names)} bands", code="GS-BANDS-LENGTH")
@@ -67,13 +70,14 @@ class Bands:
             wavelength_nm=tuple(float(str(v)) for v in values("wavelength")),
             fwhm_nm=tuple(float(str(v)) for v in values("fwhm")),
             good=tuple(bool(v) for v in values("good")),
+            why=tuple(str(v) for v in values("why")),
         )
 
     def take(self, positions: Sequence[int]) -> Bands:
         """Some of the bands, in the order given.
 
         >>> Bands(("dem", "twi", "soil"), classes=(False, False, True)).take([2, 0])
-        Bands(names=('soil', 'dem'), classes=(True, False), wavelength_nm=(), fwhm_nm=(), good=())
+        Bands(names=('soil', 'dem'), classes=(True, False), wavelength_nm=(), fwhm_nm=(), good=(), why=())
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return Bands(**{name: tuple(one[place] for place in positions) if one else () for name, one in values.items()})
@@ -86,6 +90,7 @@ class Bands:
             ("wavelength", self.wavelength_nm),
             ("fwhm", self.fwhm_nm),
             ("good", self.good),
+            ("why", self.why),
         )
         found.update({name: ("band", list(values)) for name, values in pairs if values})
         return found

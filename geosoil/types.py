@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
-    import xarray as xr
     from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from .bands import Bands
 
     Float32: TypeAlias = NDArray[np.float32]
     Float64: TypeAlias = NDArray[np.float64]
     Int64: TypeAlias = NDArray[np.int64]
     Bool: TypeAlias = NDArray[np.bool_]
 
-__all__ = ["Estimator", "Layers", "PathLike", "Predictor", "Progress", "Reader", "quiet"]
+__all__ = [
+    "Estimator",
+    "Layers",
+    "Opened",
+    "PathLike",
+    "Predictor",
+    "Progress",
+    "Reader",
+    "WindowReader",
+    "quiet",
+]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -112,16 +124,75 @@ class Estimator(Protocol):
         ...
 
 
-@runtime_checkable
-class Reader(Protocol):
-    """Opens one kind of file as a scene."""
+class WindowReader(Protocol):
+    """Reads windows ``(band, row, column)`` of float32, NaN where there is no data. Picklable, safe in threads."""
 
-    def accepts(self, path: str) -> bool:
-        """Whether this reader knows the file, from its name and first bytes."""
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
         ...
 
-    def open(self, path: str, *, chunks: int) -> xr.DataArray:
-        """The lazy scene ``(band, y, x)``."""
+    def take(self, positions: list[int]) -> Self:
+        """The reader of some of the bands, in the order given."""
+        ...
+
+    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """The window of the given bands; first and one past the last row and column, all inside."""
+        ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source of bands on one grid, no pixel of it read.
+
+    Attributes
+    ----------
+    address : str
+        What messages call it.
+    bands : Bands
+        Names, wavelengths, and which are good.
+    geobox : GeoBox
+        The grid, north up; without a CRS, one cell a sample and a line, for an image in sensor geometry.
+    reader : WindowReader
+        Gives the values.
+    sources : tuple of str
+        The files, without what may be secret in their addresses.
+    facts : mapping
+        What is known of the values: ``quantity`` (``reflectance``, ``radiance`` or ``dn``; absent for covariates),
+        ``units``, ``sensor``, ``acquired`` (ISO 8601), ``notes`` (tuple of str: what the reader had to decide or what
+        differs from what it expected), and what else a format tells. They become the scene's ``attrs``.
+    """
+
+    address: str
+    bands: Bands
+    geobox: GeoBox
+    reader: WindowReader
+    sources: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Opens one kind of file. Readers stand in ``registry.READERS``, those of plug-ins in ``geosoil.readers``."""
+
+    def accepts(self, address: str) -> bool:
+        """Whether this reader knows the file or folder, from its name and first bytes."""
+        ...
+
+    def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
+        """Open it.
+
+        Parameters
+        ----------
+        crs : str, optional
+            CRS of a source that has none.
+        mapped : bool
+            Whether a map grid is needed. Else an image in sensor geometry opens too, with lines and samples as y and x.
+
+        Raises
+        ------
+        InputError
+        """
         ...
 
 

@@ -18,10 +18,9 @@ from geosoil.errors import UsageError, listing
 
 from .gdal import gdal_env
 from .grids import same_crs
-from .lazy import WindowReader
 
 if TYPE_CHECKING:
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Float32, Float64, Int64, WindowReader
 
 __all__ = ["RESAMPLING", "Aligned"]
 

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
+from geosoil.types import WindowReader
+
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["WindowReader", "lazy_array", "reader_of"]
-
-
-class WindowReader(Protocol):
-    """Reads windows ``(band, row, column)`` of float32, NaN where there is no data. Picklable, safe in threads."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows, columns."""
-        ...
-
-    def take(self, positions: list[int]) -> Self:
-        """The reader of some of the bands, in the order given."""
-        ...
-
-    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
-        """The window of the given bands; first and one past the last row and column, all inside."""
-        ...
+__all__ = ["lazy_array", "reader_of"]
 
 
 @dataclass(frozen=True)

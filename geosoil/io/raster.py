@@ -15,13 +15,13 @@ from odc.geo.xr import xr_coords
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
-from geosoil.types import PathLike
+from geosoil.types import PathLike, WindowReader
 
 from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
 from .grids import refuse_mismatch, same_crs, same_grid, show_grid
 from .headers import open_raster
-from .lazy import WindowReader, lazy_array, reader_of
+from .lazy import lazy_array, reader_of
 from .rasterfile import FileStack
 from .stores import cube_of, is_store, open_store
 from .variables import Cube
