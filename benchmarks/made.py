@@ -15,9 +15,10 @@ from geosoil.models.cnn import PatchPredictor, Standard
 from geosoil.models.nets import NetSpec, PatchNet
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import TargetTransform
+from geosoil.soil import STANDARD_DEPTHS, parse_depths, property_of
 
 BANDS = 37
-DEPTHS = ((0, 5), (5, 15), (15, 30), (30, 60), (60, 100), (100, 200))
+DEPTHS = tuple((depth.top_cm, depth.bottom_cm) for depth in STANDARD_DEPTHS)
 #: Convolutions that the depths share, as depth transfer leaves them.
 SHARED = 2
 NAMES = tuple(f"covariate_{number:02d}" for number in range(BANDS))
@@ -48,20 +49,16 @@ def make_model(path: Path, patch: int) -> Bundle:
         name="benchmark",
         model="transfer",
         kind=predictor.kind,
-        soil_property=PropertyCard(
-            code="soc", name="Soil organic carbon", unit="g/kg", lowest=0, highest=1000, usual=(0, 600), transform="log"
-        ),
-        depths=DEPTHS,
+        properties=(PropertyCard.of(property_of("soc"), parse_depths(DEPTHS), transform),),
         crs="EPSG:32755",
         extent=(740_000, 6_000_000, 1_000_000, 6_680_000),
         cell=(30, 30),
         encoder=encoder.to_meta(),
         predictor=meta,
-        transform=transform.to_meta(),
         counts={"profiles": 0},
     )
     residuals = tuple(np.linspace(-0.5, 0.5, 50) for _ in DEPTHS)
-    bundle = Bundle(card, encoder, predictor, transform, residuals)
+    bundle = Bundle(card, encoder, predictor, (transform,), residuals)
     bundle.save(path, overwrite=True)
     return bundle
 

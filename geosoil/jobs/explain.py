@@ -33,13 +33,11 @@ def _unit(unit: str) -> str:
 
 
 def _model(found: Mapping[str, Any]) -> list[str]:
-    soil = found["soil_property"]
-    unit = _unit(soil["unit"])
-    depths = ", ".join(f"{top}-{bottom}" for top, bottom in found["depths"])
     west, south, east, north = found["extent"]
     lines = [
-        f"{found['path']}: a {found['model']} model of {soil['name'].lower()}{unit} at {depths} cm",
-        f"model: {_kind(found)}; target transform: {found['transform']}",
+        f"{found['path']}: a {found['model']} model of {', '.join(map(_mapped, found['properties']))}",
+        f"model: {_kind(found)}; target transform: "
+        + ", ".join(dict.fromkeys(part["transform"]["kind"] for part in found["properties"])),
         f"trained on {found['counts'].get('profiles')} profiles of {found['name']!r}, {found['created']}, "
         f"seed {found['seed']}",
         *say_counts(found["counts"]),
@@ -49,14 +47,30 @@ def _model(found: Mapping[str, Any]) -> list[str]:
     ]
     lines += [f"class band {name}: {listing(codes, 20)}" for name, codes in found["classes"].items()]
     lines += [f"left out {name}: {why}" for name, why in found["selection"].get("dropped", {}).items()]
-    if found["scores"]:
-        lines.append(f"scores from {found['scores'][0]['split']}:")
-        lines += [
+    for part in found["properties"]:
+        lines += _scored(part)
+    return [*lines, f"sha256 {found['sha256']}"]
+
+
+def _mapped(part: Mapping[str, Any]) -> str:
+    """A property with its unit and depths."""
+    depths = ", ".join(f"{top}-{bottom}" for top, bottom in part["depths"])
+    return f"{part['name'].lower()}{_unit(part['unit'])} at {depths} cm"
+
+
+def _scored(part: Mapping[str, Any]) -> list[str]:
+    """The scores of a property."""
+    if not part["scores"]:
+        return []
+    unit = _unit(part["unit"])
+    return [
+        f"scores of {part['name'].lower()} from {part['scores'][0]['split']}:",
+        *(
             f"  {row['depth']:>12}  n {row['n']:.0f}, RMSE {_score(row['RMSE'], '.3g')}{unit[3:]}, "
             f"R2 {_score(row['R2'], '.2f')}, CCC {_score(row['CCC'], '.2f')}"
-            for row in found["scores"]
-        ]
-    return [*lines, f"sha256 {found['sha256']}"]
+            for row in part["scores"]
+        ),
+    ]
 
 
 def _kind(found: Mapping[str, Any]) -> str:

@@ -266,7 +266,7 @@ def predict(
     -------
     DataArray
         ``(target, y, x)`` float32 in the property's unit, dask-chunked; `target` holds the stems of the file names, and
-        has the coordinates `depth` [cm, down], `depth_top`, `depth_bottom` and `statistic`.
+        has the coordinates `property`, `unit`, `depth` [cm, down], `depth_top`, `depth_bottom` and `statistic`.
 
     Examples
     --------
@@ -297,21 +297,29 @@ def predict(
         rows.setdefault(tile.row, []).append(chunk(tile))
     data = da.concatenate([da.concatenate(chunks, axis=2) for chunks in rows.values()], axis=1)
     coords = {name: stack.coords[name] for name in ("y", "x", "spatial_ref") if name in stack.coords}
-    soil = task.models[0].soil_property
+    soils = task.models[0].soil_properties
+    several = len(soils) > 1
     return xr.DataArray(
         data,
         dims=("target", "y", "x"),
-        coords={"target": [output.stem for output in task.outputs], **_depth_coords(task), **coords},
-        name=soil.code,
-        attrs={"units": soil.unit, "long_name": soil.name, "grid_mapping": "spatial_ref"},
+        coords={"target": [output.stem for output in task.outputs], **_target_coords(task), **coords},
+        name="soil" if several else soils[0].code,
+        attrs={
+            **({} if several else {"units": soils[0].unit}),
+            "long_name": ", ".join(soil.name for soil in soils),
+            "grid_mapping": "spatial_ref",
+        },
     )
 
 
-def _depth_coords(task: Task) -> dict[str, Any]:
-    """Depth of each target with its bounds, and its statistic, along the axis of targets."""
+def _target_coords(task: Task) -> dict[str, Any]:
+    """Property and unit of each target, its depth with its bounds, and its statistic, along the axis of targets."""
     depths = [output.target.depth for output in task.outputs]
     attrs = {"units": "cm", "positive": "down"}
+    soils = [output.target.soil_property for output in task.outputs]
     return {
+        "property": ("target", [soil.code for soil in soils]),
+        "unit": ("target", [soil.unit for soil in soils]),
         "depth": ("target", [depth.middle_cm for depth in depths], attrs),
         "depth_top": ("target", [depth.top_cm for depth in depths], attrs),
         "depth_bottom": ("target", [depth.bottom_cm for depth in depths], attrs),

@@ -100,9 +100,9 @@ def train(
     ...     depths={"intervals": ["0-5", "5-15"]}, model={"kind": "rf", "trees": 5}, validation={"folds": 3}
     ... )
     >>> model = train(study, samples=make_samples(scene, 40), scene=scene)
-    >>> model.soil_property.code, model.card.depths, model.card.counts["profiles"]
-    ('soc', ((0, 5), (5, 15)), 40)
-    >>> [row["n"] for row in model.card.scores]
+    >>> [target.stem() for target in model.targets], model.card.counts["profiles"]
+    (['soc_0-5cm_mean', 'soc_5-15cm_mean'], 40)
+    >>> [row["n"] for row in model.card.properties[0].scores]
     [40.0, 40.0, 80.0]
     """
     study = study if isinstance(study, Study) else load_study(study)
@@ -129,7 +129,7 @@ def train(
         card=_card(study, data, fitted, frame),
         encoder=fitted.encoder,
         predictor=fitted.predictor,
-        transform=fitted.transform,
+        transforms=(fitted.transform,),
         residuals=checked.residuals,
     )
     if output is not None:
@@ -137,7 +137,7 @@ def train(
     if work is not None:
         shutil.rmtree(work, ignore_errors=True)
     if report is not None:
-        write_training(Path(report), bundle.card, data.report, frame, bundle.soil_property)
+        write_training(Path(report), bundle.card, data.report, frame, data.soil_property)
     if predictions is not None:
         write_samples(Path(predictions), _points(data, frame), data.geobox.crs)
     return bundle
@@ -218,37 +218,26 @@ def created_now() -> str:
 
 def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) -> Card:
     meta, _ = fitted.predictor.state()
-    soil = data.soil_property
     west, south, east, north = (float(edge) for edge in data.profiles.total_bounds)
     geobox = data.geobox
     return Card(
         name=study.name,
         model=study.model.kind,
         kind=fitted.predictor.kind,
-        soil_property=PropertyCard(
-            code=soil.code,
-            name=soil.name,
-            unit=soil.unit,
-            lowest=soil.lowest,
-            highest=soil.highest,
-            usual=soil.usual,
-            transform=soil.transform,
-            colours=soil.colours,
+        properties=(
+            PropertyCard.of(data.soil_property, data.depths, fitted.transform, _scores(study, data.depths, frame)),
         ),
-        depths=tuple((depth.top_cm, depth.bottom_cm) for depth in data.depths),
         crs=geobox.crs.to_wkt() if geobox.crs is not None else "",
         extent=(west, south, east, north),
         cell=(abs(float(geobox.resolution.x)), abs(float(geobox.resolution.y))),
         encoder=fitted.encoder.to_meta(),
         predictor=meta,
-        transform=fitted.transform.to_meta(),
         counts={
             "profiles": len(data),
             "layers": data.report["layers"],
             "folds": study.validation.folds,
             **counts_of(data.report),
         },
-        scores=_scores(study, data.depths, frame),
         selection={"kept": list(fitted.selection.kept), "dropped": dict(fitted.selection.dropped)},
         settings=study.model_dump(mode="json", include={"model", "covariates", "depths", "validation"}),
         seed=study.seed,
@@ -277,15 +266,16 @@ def _scores(study: Study, depths: Sequence[Depth], frame: pd.DataFrame) -> tuple
 def summary(bundle: Bundle, path: PathLike | None = None) -> str:
     """What was trained and how good it is, for people."""
     card = bundle.card
-    unit = "" if card.soil_property.unit == "1" else f" {card.soil_property.unit}"
+    soil = card.properties[0]
+    unit = "" if soil.unit == "1" else f" {soil.unit}"
     lines = [
-        f"{card.soil_property.name}: {card.model} model on {card.counts['profiles']} profiles, "
+        f"{soil.name}: {card.model} model on {card.counts['profiles']} profiles, "
         f"{len(card.encoder['bands'])} covariates, patch {bundle.patch} x {bundle.patch}",
         *say_counts(card.counts),
-        f"scores: {card.scores[0]['split']}" if card.scores else "no scores",
+        f"scores: {soil.scores[0]['split']}" if soil.scores else "no scores",
         f"{'depth':>12}  {'n':>5}  {'RMSE' + (f' [{unit.strip()}]' if unit else ''):>14}  {'R2':>6}  {'CCC':>6}",
     ]
-    for row in card.scores:
+    for row in soil.scores:
         lines.append(
             f"{row['depth']:>12}  {row['n']:>5.0f}  {row['RMSE']:>14.3g}  {row['R2']:>6.3f}  {row['CCC']:>6.3f}"
         )

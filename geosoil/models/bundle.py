@@ -55,7 +55,7 @@ class _Record(BaseModel):
 
 
 class PropertyCard(_Record):
-    """The property as it was declared when the model was trained."""
+    """One of the mapped properties: as it was declared when the model was trained, and what was fitted for it."""
 
     code: str
     name: str
@@ -63,8 +63,37 @@ class PropertyCard(_Record):
     lowest: float
     highest: float
     usual: tuple[float, float]
-    transform: str
     colours: tuple[str, ...] = ()
+    depths: tuple[tuple[int, int], ...]
+    transform: dict[str, Any]
+    scores: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        soil: Property,
+        depths: Sequence[Depth],
+        transform: TargetTransform,
+        scores: Sequence[dict[str, Any]] = (),
+    ) -> PropertyCard:
+        """The card of a property."""
+        return cls(
+            code=soil.code,
+            name=soil.name,
+            unit=soil.unit,
+            lowest=soil.lowest,
+            highest=soil.highest,
+            usual=soil.usual,
+            colours=soil.colours,
+            depths=tuple((depth.top_cm, depth.bottom_cm) for depth in depths),
+            transform=transform.to_meta(),
+            scores=tuple(scores),
+        )
+
+    def declared(self) -> Property:
+        """The property."""
+        shown = {"code", "name", "unit", "lowest", "highest", "usual", "colours"}
+        return Property(**self.model_dump(include=shown))
 
 
 class Card(_Record):
@@ -72,18 +101,18 @@ class Card(_Record):
 
     schema_version: Literal[1] = 1
     name: str
-    model: str = Field(description="rf, cnn, mtcnn or transfer")
+    model: str = Field(description="rf, cnn, mtcnn, transfer; or plsr, svr ... for a model of spectra")
     kind: str = Field(description="class of the fitted model, in the registry")
-    soil_property: PropertyCard
-    depths: tuple[tuple[int, int], ...]
+    properties: tuple[PropertyCard, ...] = Field(min_length=1)
     crs: str = Field(description="WKT2 of the training scene")
     extent: tuple[float, float, float, float] = Field(description="of the training profiles: west, south, east, north")
     cell: tuple[float, float] = Field(description="size of the training scene's cells, in units of its CRS")
     encoder: dict[str, Any]
     predictor: dict[str, Any]
-    transform: dict[str, Any]
+    quantity: str = Field("", description="what the bands hold, where it matters: reflectance")
+    wavelength_nm: tuple[float, ...] = Field((), description="centres of the model's bands, where it knows them")
+    fwhm_nm: tuple[float, ...] = ()
     counts: dict[str, Any] = {}
-    scores: tuple[dict[str, Any], ...] = ()
     selection: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     seed: int = 0
@@ -103,27 +132,31 @@ class Bundle:
         Raw bands to features.
     predictor : Predictor
         Features to values on the transformed scale.
-    transform : TargetTransform
-        The property's unit to that scale.
+    transforms : tuple of TargetTransform
+        Each property's unit to that scale.
     residuals : tuple of (n,) float64
-        Cross-validation residuals (observed minus predicted, transformed scale), one array a depth.
+        Cross-validation residuals (observed minus predicted, transformed scale), one array a target.
     """
 
     card: Card
     encoder: Encoder
     predictor: Predictor
-    transform: TargetTransform
+    transforms: tuple[TargetTransform, ...]
     residuals: tuple[Float64, ...]
 
     @cached_property
-    def soil_property(self) -> Property:
-        """The mapped property."""
-        return Property(**self.card.soil_property.model_dump())
+    def soil_properties(self) -> tuple[Property, ...]:
+        """The mapped properties; one for a model of covariates."""
+        return tuple(one.declared() for one in self.card.properties)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """The property at each depth, shallow to deep."""
-        return tuple(Target(self.soil_property, Depth(top, bottom)) for top, bottom in self.card.depths)
+        """Each property at each of its depths, shallow to deep: what the predictor gives, in its order."""
+        return tuple(
+            Target(soil, Depth(top, bottom))
+            for soil, part in zip(self.soil_properties, self.card.properties, strict=True)
+            for top, bottom in part.depths
+        )
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -136,7 +169,7 @@ class Bundle:
         return self.predictor.patch
 
     def outputs(self, statistics: Sequence[str] = ("mean",)) -> tuple[Output, ...]:
-        """The maps that the model makes, depth by depth."""
+        """The maps that the model makes, target by target."""
         return tuple(Output(target, statistic) for target in self.targets for statistic in statistics)
 
     def predict(self, raw: Float32, statistic: str = "mean") -> Float32:
@@ -194,31 +227,22 @@ class Bundle:
         if not valid.any():
             return maps
         scaled = self.predictor.predict_tile(features)
-        for depth in range(len(self.targets)):
+        for target in range(len(self.targets)):
             for place, table in enumerate(tables):
-                out = maps[depth * len(statistics) + place]
-                table[depth](scaled[depth], out=out)
+                out = maps[target * len(statistics) + place]
+                table[target](scaled[target], out=out)
                 out[~valid] = np.nan
         return maps
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
-        """One back-transformation a depth, made once."""
+        """One back-transformation a target, made once."""
         found = self._tables.get(statistic)
         if found is None:
-            limits = {"lowest": self.soil_property.lowest, "highest": self.soil_property.highest}
-            if statistic == "mean":
-                found = tuple(self.transform.back_table(one, **limits) for one in self.residuals)
-            elif statistic.startswith("Q") and 0 < _number(statistic[1:]) < 1:
-                level = _number(statistic[1:])
-                found = tuple(
-                    self.transform.quantile_table(conformal_quantile(one, level), **limits) for one in self.residuals
-                )
-            else:
-                raise UsageError(
-                    f"statistic {statistic!r} is not known",
-                    code="GS-STATISTIC",
-                    hint="give mean, or a quantile such as Q0.05",
-                )
+            places = [place for place, part in enumerate(self.card.properties) for _ in part.depths]
+            found = tuple(
+                _back_table(self.transforms[place], self.soil_properties[place], statistic, residuals)
+                for place, residuals in zip(places, self.residuals, strict=True)
+            )
             self._tables[statistic] = found
         return found
 
@@ -246,6 +270,18 @@ class Bundle:
         with replacing(path) as part:
             save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
         return path
+
+
+def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:
+    """From the transformed scale to a statistic in the property's unit."""
+    if statistic == "mean":
+        return transform.back_table(residuals, lowest=soil.lowest, highest=soil.highest)
+    if statistic.startswith("Q") and 0 < _number(statistic[1:]) < 1:
+        quantile = conformal_quantile(residuals, _number(statistic[1:]))
+        return transform.quantile_table(quantile, lowest=soil.lowest, highest=soil.highest)
+    raise UsageError(
+        f"statistic {statistic!r} is not known", code="GS-STATISTIC", hint="give mean, or a quantile such as Q0.05"
+    )
 
 
 def conformal_quantile(residuals: Float64, level: float) -> float:
@@ -318,17 +354,18 @@ def load_model(path: PathLike) -> Bundle:
 def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]]) -> Bundle:
     arrays = {name.removeprefix("predictor."): a for name, a in tensors.items() if name.startswith("predictor.")}
     try:
-        residuals = tuple(tensors[f"residuals.{place}"].astype(np.float64) for place in range(len(card.depths)))
+        targets = sum(len(part.depths) for part in card.properties)
+        residuals = tuple(tensors[f"residuals.{place}"].astype(np.float64) for place in range(targets))
         predictor = cast("Predictor", predictor_class(card.kind).restore(card.predictor, arrays))
         encoder = Encoder.from_meta(card.encoder)
-        transform = TargetTransform.from_meta(card.transform)
+        transforms = tuple(TargetTransform.from_meta(part.transform) for part in card.properties)
     except ModelError as error:
         raise ModelError(f"{path.name}: {error.message}", code=error.code, details=error.details) from error
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged(path, f"its parts do not fit ({type(error).__name__}: {error})") from error
-    if predictor.targets != len(card.depths):
-        raise _damaged(path, f"it predicts {predictor.targets} depths, its card lists {len(card.depths)}")
-    bundle = Bundle(card, encoder, predictor, transform, residuals)
+    if predictor.targets != targets:
+        raise _damaged(path, f"it predicts {predictor.targets} targets, its card lists {targets}")
+    bundle = Bundle(card, encoder, predictor, transforms, residuals)
     _spot_check(path, bundle)
     return bundle
 
@@ -362,13 +399,15 @@ def _check_header(path: Path) -> None:
             head = file.read(16)
     except OSError as error:
         raise InputError(f"{path} cannot be read", code="GS-FILE-MISSING", details=[error.strerror or ""]) from error
-    if head[:1] == b"\x80" or head[:2] == b"PK":
+    header = int.from_bytes(head[:8], "little")
+    # The length of a header may begin like a pickle, so what stands behind it counts more.
+    ours = head[8:9] == b"{" and 2 <= header <= min(_MOST_HEADER_BYTES, size - 8)
+    if not ours and (head[:1] == b"\x80" or head[:2] == b"PK"):
         raise ModelError(
             f"{path.name} is a pickle or a zip of pickles, which can run code; it was not opened",
             code="GS-MODEL-UNSAFE",
             hint="give a .gsm file that `geosoil train` wrote",
         )
-    header = int.from_bytes(head[:8], "little")
     if len(head) < 16 or head[8:9] != b"{":
         raise _damaged(path, "it does not begin like a model file")
     if not 2 <= header <= min(_MOST_HEADER_BYTES, size - 8):

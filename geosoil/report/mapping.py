@@ -55,9 +55,10 @@ def write_map_report(
     """
     sections = [_summary(record, maps, cell, cell_unit, crs)]
     for card in cards:
-        own = [one for one in maps if one[0].soil_property.code == card.soil_property.code]
-        if own:
-            sections.append(_property_section(card, own))
+        for part in card.properties:
+            own = [one for one in maps if one[0].soil_property.code == part.code]
+            if own:
+                sections.append(_property_section(card, part, own))
     sections += [_open_them(), _run(record)]
     return write_report(path, title, sections, subtitle=_subtitle(maps))
 
@@ -98,7 +99,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _property_section(card: Any, own: Sequence[Shown]) -> Section:
+def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:
     """Pictures and values of the maps of a property, and how good its model is."""
     soil = own[0][0].soil_property
     means = [(target, small) for target, statistic, small, _ in own if statistic == "mean"]
@@ -106,8 +107,8 @@ def _property_section(card: Any, own: Sequence[Shown]) -> Section:
     breaks = rounded_breaks(np.concatenate(amounts), len(colours_of(soil))) if amounts else []
     unit = "" if soil.unit == "1" else f" [{soil.unit}]"
     tables = [(f"Values of the maps{unit}", _values(own))]
-    if card.scores:
-        tables.append((f"How good the model is: {card.scores[0]['split']}; errors{unit}", score_frame(card)))
+    if part.scores:
+        tables.append((f"How good the model is: {part.scores[0]['split']}; errors{unit}", score_frame(part)))
     return Section(
         soil.name,
         (model_section(card).paragraphs[0],),

@@ -32,8 +32,9 @@ def write_training(path: Path, card: Any, report: dict[str, Any], frame: pd.Data
     soil : Property
         What was trained.
     """
-    depths = [f"{top}-{bottom}cm" for top, bottom in card.depths]
-    split = card.scores[0]["split"] if card.scores else ""
+    (part,) = card.properties
+    depths = [f"{top}-{bottom}cm" for top, bottom in part.depths]
+    split = part.scores[0]["split"] if part.scores else ""
     sections = [
         model_section(card),
         Section(
@@ -42,7 +43,7 @@ def write_training(path: Path, card: Any, report: dict[str, Any], frame: pd.Data
                 f"From {split}: each profile was predicted by a fit that never saw it, in which selection of "
                 "covariates, scaling, transform and early stopping used the other profiles alone.",
             ),
-            tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(card)),),
+            tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(part)),),
             figures=(("Observed against held-out predicted values, by depth.", scatter_by_depth(frame, soil, depths)),),
         ),
         Section("Samples", _used(report), tables=(*_columns(report), *_left_out(report))),
@@ -81,15 +82,16 @@ def model_section(card: Any) -> Section:
         (
             text,
             f"Trained on {card.counts.get('profiles', '?')} profiles, {card.created}, seed {card.seed}; target "
-            f"transform {card.transform.get('kind', 'none')}, with its bias corrected by smearing (Duan 1983).",
+            f"transform {', '.join(dict.fromkeys(part.transform['kind'] for part in card.properties))}, with its bias "
+            "corrected by smearing (Duan 1983).",
         ),
     )
 
 
-def score_frame(card: Any) -> pd.DataFrame:
-    """The scores of a card, a row a depth, all depths last."""
-    order = [f"{top}-{bottom}cm" for top, bottom in card.depths] + ["all"]
-    rows = {row["depth"]: row for row in card.scores}
+def score_frame(part: Any) -> pd.DataFrame:
+    """The scores of a property's card, a row a depth, all depths last."""
+    order = [f"{top}-{bottom}cm" for top, bottom in part.depths] + ["all"]
+    rows = {row["depth"]: row for row in part.scores}
     return pd.DataFrame(
         [
             {"depth": depth.replace("cm", " cm"), **{name: rows[depth].get(name) for name in _SHOWN}}

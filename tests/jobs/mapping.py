@@ -15,6 +15,7 @@ from geosoil.models.forest import Forest
 from geosoil.models.nets import NetSpec
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import TargetTransform
+from geosoil.soil import Property, parse_depths
 from geosoil.testing import make_scene, write_raster
 from geosoil.types import Layers, Predictor
 
@@ -59,23 +60,20 @@ def make_model(
         predictor = Forest(trees=5, seed=seed).fit(features, layers, middles)
     transform = TargetTransform.fit(np.exp(rng.normal(size=100)), "log")
     meta, _ = predictor.state()
+    soil = Property(code, f"Made {code}", "g/kg", 0, 1000, (0, 600))
     card = Card(
         name=code,
         model="cnn" if kind == "cnn" else "rf",
         kind=predictor.kind,
-        soil_property=PropertyCard(
-            code=code, name=f"Made {code}", unit="g/kg", lowest=0, highest=1000, usual=(0, 600), transform="log"
-        ),
-        depths=DEPTHS,
+        properties=(PropertyCard.of(soil, parse_depths(DEPTHS), transform),),
         crs="EPSG:32755",
         extent=(740_000, 6_670_000, 745_000, 6_680_000),
         cell=(30, 30),
         encoder=encoder.to_meta(),
         predictor=meta,
-        transform=transform.to_meta(),
         counts={"profiles": 50},
     )
-    bundle = Bundle(card, encoder, predictor, transform, tuple(0.2 * rng.standard_normal(40) for _ in DEPTHS))
+    bundle = Bundle(card, encoder, predictor, (transform,), tuple(0.2 * rng.standard_normal(40) for _ in DEPTHS))
     if path is not None:
         bundle.save(path)
     return bundle

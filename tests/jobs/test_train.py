@@ -26,7 +26,7 @@ Edit = Callable[[str, str], None]
 def test_a_known_truth_is_found(kind: str, farm: Path) -> None:
     study = load_study(farm / "study.toml", model__kind=kind, model__epochs=150, model__learning_rate=3e-3)
     bundle = train(study, farm / "soc.gsm")
-    scores = {row["depth"]: row for row in bundle.card.scores}
+    scores = {row["depth"]: row for row in bundle.card.properties[0].scores}
     assert scores["all"]["R2"] > 0.7
     assert scores["all"]["split"] == "random 3-fold cross-validation by profile"
     assert "wet" in bundle.bands
@@ -66,7 +66,7 @@ def test_a_study_made_in_python_needs_no_paths_beside_objects() -> None:
     )
     samples = make_samples(scene, 40, property="pb")
     bundle = geosoil.train(study, samples=samples, scene=scene)
-    assert bundle.soil_property.code == "pb"
+    assert bundle.soil_properties[0].code == "pb"
     with pytest.raises(UsageError, match=r"samples\.path is missing") as caught:
         geosoil.train(study, scene=scene)
     assert caught.value.code == "GS-STUDY"
@@ -103,7 +103,7 @@ def test_the_frame_pairs_each_layer_with_its_prediction(farm: Path) -> None:
 def test_raw_layers_with_depth_as_an_input(farm: Path, edit: Edit) -> None:
     edit('["0-5", "5-15", "15-30"]', '["0-10", "10-30"]\nmethod = "raw"')
     bundle = train(load_study(farm / "study.toml"))
-    assert bundle.card.depths == ((0, 10), (10, 30))
+    assert bundle.card.properties[0].depths == ((0, 10), (10, 30))
     tile = np.stack([np.full((4, 4), 0.5), np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
     places = [("wet", "rock", "noise").index(name) for name in bundle.bands]
     found = bundle.predict_block(np.ascontiguousarray(tile[places]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle  # noqa: TID251  (what must be refused)
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from geosoil.models.forest import Forest
 from geosoil.models.transfer import DepthTransfer
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import TargetTransform
+from geosoil.soil import Depth, property_of
 from geosoil.types import Estimator, Layers
 
 from .conftest import Known
+
+DEPTHS = (Depth(0, 5), Depth(5, 15), Depth(30, 60))
 
 
 def bundle_of(known: Known, estimator: Estimator | None = None) -> Bundle:
@@ -39,19 +43,15 @@ def bundle_of(known: Known, estimator: Estimator | None = None) -> Bundle:
         name="known",
         model="transfer",
         kind=predictor.kind,
-        soil_property=PropertyCard(
-            code="soc", name="Soil organic carbon", unit="g/kg", lowest=0, highest=1000, usual=(0, 600), transform="log"
-        ),
-        depths=((0, 5), (5, 15), (30, 60)),
+        properties=(PropertyCard.of(property_of("soc"), DEPTHS, transform),),
         crs="EPSG:32755",
         extent=(0, 0, 1, 1),
         cell=(90, 90),
         encoder=encoder.to_meta(),
         predictor=meta,
-        transform=transform.to_meta(),
     )
     residuals = tuple(0.2 * rng.standard_normal(40) for _ in range(3))
-    return Bundle(card, encoder, predictor, transform, residuals)
+    return Bundle(card, encoder, predictor, (transform,), residuals)
 
 
 def raw_tile(size: int, seed: int = 1) -> np.ndarray:
@@ -92,7 +92,7 @@ def test_the_mean_is_corrected_and_quantiles_enclose_it(known: Known) -> None:
     assert (low < mean).all()
     assert (mean < high).all()
     scaled = bundle.predictor.predict_tile(bundle.encoder.encode(raw_tile(8)))[0]
-    np.testing.assert_allclose(mean, bundle.transform.mean(scaled, bundle.residuals[0]), rtol=1e-4)
+    np.testing.assert_allclose(mean, bundle.transforms[0].mean(scaled, bundle.residuals[0]), rtol=1e-4)
 
 
 def test_an_unknown_statistic_is_refused(known: Known) -> None:
@@ -182,7 +182,8 @@ def test_a_forged_checksum_does_not_help_a_card_that_does_not_fit(known: Known, 
     assert load_model(forged()).card.name == "known"
     for changes, code in (
         ({"kind": "os:system"}, "GS-MODEL-KIND"),
-        ({"depths": [[0, 5]]}, "GS-MODEL-DAMAGED"),
+        ({"properties": [{**card["properties"][0], "depths": [[0, 5]]}]}, "GS-MODEL-DAMAGED"),
+        ({"properties": []}, "GS-MODEL-DAMAGED"),
         ({"surprise": 1}, "GS-MODEL-DAMAGED"),
         ({"predictor": {}}, "GS-MODEL-DAMAGED"),
         ({"encoder": {**card["encoder"], "bands": ["dem"]}}, "GS-MODEL-DAMAGED"),
@@ -191,6 +192,17 @@ def test_a_forged_checksum_does_not_help_a_card_that_does_not_fit(known: Known, 
         with pytest.raises(ModelError) as caught:
             load_model(forged(**changes))
         assert caught.value.code == code
+
+
+def test_a_header_of_any_length_is_read(known: Known, tmp_path: Path) -> None:
+    bundle = bundle_of(known)
+    seen = set()
+    for length in range(0, 320, 8):
+        card = bundle.card.model_copy(update={"name": "n" * length})
+        path = replace(bundle, card=card).save(tmp_path / "soc.gsm", overwrite=True)
+        seen.add(path.read_bytes()[0])
+        assert load_model(path).card.name == card.name
+    assert 0x80 in seen  # which is how a pickle begins
 
 
 def test_other_safetensors_and_missing_files_are_named(tmp_path: Path) -> None:
