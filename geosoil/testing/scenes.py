@@ -1,4 +1,4 @@
-"""Small made scenes and samples with a known truth, for tests and examples."""
+"""Scenes of smooth random fields, and samples of a property that falls with depth."""
 
 from __future__ import annotations
 
