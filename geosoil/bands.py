@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from .errors import InputError, ModelError, listing
 
+#: A band stands for another where their centres differ by less than this, nm: products drift by about one.
+TOLERANCE_NM = 2.0
+
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Bands", "match_bands"]
+__all__ = ["Bands", "match_bands", "match_wavelengths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +153,68 @@ def match_bands(
             *near,
         ],
         hint=f"add the bands, or name those that stand for them: --band-map {missing[0]}=NAME",
+    )
+
+
+def match_wavelengths(
+    offered: Bands,
+    wavelength_nm: Sequence[float],
+    *,
+    tolerance_nm: float = TOLERANCE_NM,
+    scene: str = "the scene",
+    model: str = "the model",
+) -> list[int]:
+    """Positions in `offered` of the bands nearest to wavelengths; bad bands count only where no good one is near.
+
+    Parameters
+    ----------
+    offered : Bands
+        Of the scene.
+    wavelength_nm : sequence of float
+        Centres of the model's bands, nm.
+    tolerance_nm : float
+        How far a centre may be off.
+
+    Raises
+    ------
+    ModelError
+        ``GS-WAVELENGTHS-NONE``: the scene has no wavelengths. ``GS-WAVELENGTHS-MISSING``: it lacks some of those
+        needed.
+
+    >>> match_wavelengths(Bands(("a", "b", "c"), wavelength_nm=(500.0, 510.0, 520.0)), [519.2, 500.4])
+    [2, 0]
+    """
+    if not offered.wavelength_nm:
+        raise ModelError(
+            f"{model} takes bands by wavelength, and {scene} has no wavelengths",
+            code="GS-WAVELENGTHS-NONE",
+            details=[f"bands of the scene: {listing(list(offered.names))}"],
+            hint="give them in a table beside the file: a CSV with the columns band, wavelength and fwhm, in nm",
+        )
+    good = offered.good or (True,) * len(offered)
+
+    def nearest(wanted: float) -> int:
+        # A bad band is as good as one that is twice the tolerance further away.
+        return min(
+            range(len(offered)),
+            key=lambda place: abs(offered.wavelength_nm[place] - wanted) + (0 if good[place] else 2 * tolerance_nm),
+        )
+
+    found = [nearest(wanted) for wanted in wavelength_nm]
+    far = [
+        (wanted, place)
+        for wanted, place in zip(wavelength_nm, found, strict=True)
+        if abs(offered.wavelength_nm[place] - wanted) > tolerance_nm
+    ]
+    if not far:
+        return found
+    raise ModelError(
+        f"{model} needs {len(found)} wavelengths, {scene} lacks {len(far)} of them",
+        code="GS-WAVELENGTHS-MISSING",
+        details=[
+            f"{wanted:.1f} nm: the nearest band is {offered.names[place]} at {offered.wavelength_nm[place]:.1f} nm"
+            for wanted, place in far[:10]
+        ]
+        + ([f"and {len(far) - 10} more"] if len(far) > 10 else []),
+        hint=f"centres may be off by {tolerance_nm:g} nm; train the model on the bands of this sensor",
     )
