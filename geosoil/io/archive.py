@@ -1,0 +1,362 @@
+"""Archives as products are delivered (tar, tar.gz): looked into and unpacked, trusting nothing in them."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from geosoil.errors import GeosoilError, InputError, OutputError, listing
+from geosoil.types import PathLike, Progress, as_path, quiet
+
+from .addresses import short_name
+from .atomic import output_error
+
+__all__ = ["SUFFIXES", "Member", "is_archive", "members", "unpack"]
+
+#: Names of archives that are looked into.
+SUFFIXES = (".tar.gz", ".tgz", ".tar")
+#: Most entries, and most bytes that come out; a product of 330 bands has a dozen and 3 GB.
+MOST_MEMBERS = 10_000
+MOST_BYTES = 20 * 2**30
+#: Most bytes that come out for each that goes in; integer images give 2 to 4.
+MOST_RATIO = 100.0
+#: Largest side file whose content `members` gives, bytes.
+MOST_CONTENT = 50 * 2**20
+
+# Up to here a ratio says nothing: images of a few zeros pack very well.
+_RATIO_FROM = 16 * 2**20
+# Most bytes between the content of two entries: headers, long names, padding.
+_MOST_HEADER = 2**20
+# Disk space that is left alone, bytes.
+_RESERVE = 64 * 2**20
+_PIECE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in an archive.
+
+    Attributes
+    ----------
+    path : str
+        Where it stands in the archive.
+    size : int
+        Bytes.
+    content : bytes or None
+        What is in it, where that was asked for and is small.
+    """
+
+    path: str
+    size: int
+    content: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """Name without folders."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    members: int
+    bytes: int
+    ratio: float
+
+
+def is_archive(address: str) -> bool:
+    """Whether the name is that of an archive.
+
+    >>> is_archive("GF5B_AHSI.TAR.GZ"), is_archive("scene.tif")
+    (True, False)
+    """
+    return address.lower().endswith(SUFFIXES)
+
+
+def members(
+    archive: PathLike,
+    *,
+    contents: Sequence[str] = (),
+    most_members: int = MOST_MEMBERS,
+    most_bytes: int = MOST_BYTES,
+    most_ratio: float = MOST_RATIO,
+) -> Iterator[Member]:
+    """The regular files of an archive, one after the other, in one pass; nothing is written.
+
+    Parameters
+    ----------
+    archive : path
+        A tar file, compressed by gzip or not.
+    contents : sequence of str
+        Patterns such as ``*.xml``, in any case: files whose content is wanted, if they have up to 50 MB.
+    most_members, most_bytes, most_ratio
+        As in `unpack`.
+
+    Raises
+    ------
+    InputError
+        As in `unpack`.
+    """
+    path = as_path(archive)
+    limits = _Limits(most_members, most_bytes, most_ratio)
+    for info, data in _files(path, limits, quiet):
+        wanted = _matches(PurePosixPath(info.name).name, contents) and info.size <= MOST_CONTENT
+        yield Member(info.name, info.size, b"".join(_pieces(path, data)) if wanted else None)
+
+
+def unpack(
+    archive: PathLike,
+    folder: PathLike,
+    *,
+    expected: Sequence[str],
+    most_members: int = MOST_MEMBERS,
+    most_bytes: int = MOST_BYTES,
+    most_ratio: float = MOST_RATIO,
+    progress: Progress = quiet,
+) -> list[Path]:
+    """Unpack the expected files of an archive into one folder, without the folders inside it.
+
+    Only regular files are written, and only under their own names; all bytes that come out are counted while they
+    do. After an error, the folder is as it was before.
+
+    Parameters
+    ----------
+    archive : path
+        A tar file, compressed by gzip or not.
+    folder : path
+        Where the files go. Made when it is not there; its parent must be.
+    expected : sequence of str
+        Patterns such as ``*.tif``, in any case, of the names to unpack; all else is passed over.
+    most_members, most_bytes : int
+        Most entries, and most bytes that may come out.
+    most_ratio : float
+        Most bytes that may come out for one in the archive; looked at from 16 MiB on.
+    progress : callable
+        Gets bytes of the archive that were read, and its size.
+
+    Returns
+    -------
+    list of Path
+        The files, in the archive's order.
+
+    Raises
+    ------
+    InputError
+        ``GS-FILE-MISSING``, ``GS-ARCHIVE-FORMAT``, ``GS-ARCHIVE-DAMAGED``, ``GS-ARCHIVE-EMPTY``,
+        ``GS-ARCHIVE-PATH`` (an absolute path, or one that leaves the folder), ``GS-ARCHIVE-KIND`` (links, devices),
+        ``GS-ARCHIVE-TWICE``, ``GS-ARCHIVE-MEMBERS``, ``GS-ARCHIVE-BYTES``, ``GS-ARCHIVE-RATIO``.
+    OutputError
+        ``GS-NO-SPACE``, ``GS-OUTPUT-EXISTS``, ``GS-NOT-WRITABLE``.
+    """
+    path, folder = as_path(archive), as_path(folder)
+    limits = _Limits(most_members, most_bytes, most_ratio)
+    with _workspace(folder) as work:
+        found: dict[str, Path] = {}
+        for info, data in _files(path, limits, progress):
+            name = PurePosixPath(info.name).name
+            if not _matches(name, expected):
+                continue
+            if name.lower() in found:
+                raise _refused(path, "holds two files of one name", "TWICE", [f"name: {name}"], "unpack it by hand")
+            found[name.lower()] = work / name
+            _check_room(folder, name, info.size)
+            _copy(_pieces(path, data), work / name)
+        if not found:
+            raise _refused(path, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"])
+        return _settle(list(found.values()), folder)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _refused(archive: Path, problem: str, code: str, details: Sequence[str] = (), hint: str = "") -> InputError:
+    return InputError(
+        f"{short_name(str(archive))} {problem}",
+        code=f"GS-ARCHIVE-{code}",
+        details=[f"archive: {archive}", *details],
+        hint=hint,
+    )
+
+
+class _Meter:
+    """What comes out of an archive, counted; stops a bomb before it fills the memory or the disk."""
+
+    def __init__(self, archive: Path, file: BinaryIO, limits: _Limits, progress: Progress) -> None:
+        self.archive, self.file, self.limits, self.progress = archive, file, limits, progress
+        self.packed = archive.stat().st_size
+        self.count = 0
+        self.allowance = 0
+        start = file.read(2)
+        file.seek(0)
+        self.source: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=file) if start == b"\x1f\x8b" else file
+
+    def read(self, size: int) -> bytes:
+        data = self.source.read(size)
+        self.count += len(data)
+        self.allowance -= len(data)
+        if self.allowance < 0:
+            raise _refused(self.archive, "has headers beyond all measure", "DAMAGED", hint=_HOSTILE)
+        self.check(self.count)
+        self.progress(self.file.tell(), self.packed, "unpacking")
+        return data
+
+    def check(self, count: int) -> None:
+        """Refuse that so many bytes come out."""
+        if count > self.limits.bytes:
+            limit = f"limit: {self.limits.bytes} bytes"
+            raise _refused(self.archive, "unpacks to more bytes than any product has", "BYTES", [limit], _HOSTILE)
+        if count > max(_RATIO_FROM, self.limits.ratio * self.packed):
+            facts = [f"packed: {self.packed} bytes, unpacked: more than {count}", f"limit: {self.limits.ratio:g} to 1"]
+            raise _refused(self.archive, "unpacks to far more than it holds", "RATIO", facts, _HOSTILE)
+
+
+_HOSTILE = "it looks like an archive made to do harm; get the product from its provider again"
+
+
+def _files(archive: Path, limits: _Limits, progress: Progress) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """The regular files with their content, which can be read until the next one is asked for."""
+    if not archive.is_file():
+        raise InputError(
+            f"{short_name(str(archive))} is not a file", code="GS-FILE-MISSING", details=[f"path: {archive}"]
+        )
+    with _translated(archive), archive.open("rb") as file:
+        yield from _walk(archive, _Meter(archive, file, limits, progress))
+
+
+def _pieces(archive: Path, data: IO[bytes]) -> Iterator[bytes]:
+    with _translated(archive):
+        while piece := data.read(_PIECE):
+            yield piece
+
+
+@contextmanager
+def _translated(archive: Path) -> Iterator[None]:
+    """What tarfile and gzip raise for bytes that are not what they should be, as errors of geosoil."""
+    try:
+        yield
+    except GeosoilError:
+        raise
+    except tarfile.ReadError as error:
+        raise _unreadable(archive, error) from error
+    # A chain of headers makes tarfile recurse.
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, ArithmeticError, RecursionError) as error:
+        raise _damaged(archive, error) from error
+
+
+def _unreadable(archive: Path, error: Exception) -> InputError:
+    if "unexpected end" in str(error):
+        return _damaged(archive, error)
+    hint = f"archives that are unpacked: {', '.join(SUFFIXES)}"
+    return _refused(archive, "is not a tar archive", "FORMAT", [f"found: {error}"], hint)
+
+
+def _damaged(archive: Path, error: Exception) -> InputError:
+    found = f"found: {str(error)[:200] or type(error).__name__}"
+    return _refused(archive, "is cut off or damaged", "DAMAGED", [found], "copy or download it again")
+
+
+def _walk(archive: Path, meter: _Meter) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    meter.allowance = _MOST_HEADER
+    with tarfile.open(fileobj=meter, mode="r|") as tar:  # type: ignore[call-overload]  # a stream needs read() alone
+        count = 0
+        while (info := tar.next()) is not None:
+            count += 1
+            if count > meter.limits.members:
+                limit = f"limit: {meter.limits.members} entries"
+                raise _refused(archive, "has more entries than any product", "MEMBERS", [limit], _HOSTILE)
+            _check_entry(archive, info)
+            if info.isreg():
+                meter.check(meter.count + info.size)
+                meter.allowance = info.size + _MOST_HEADER
+                data = tar.extractfile(info)
+                if data is not None:
+                    yield info, data
+                    while data.read(_PIECE):  # what nobody wanted; else the next headers would pay for it
+                        pass
+            meter.allowance = _MOST_HEADER
+
+
+def _check_entry(archive: Path, info: tarfile.TarInfo) -> None:
+    """Refuse an entry that is no plain file or folder, or that would not stay inside the folder."""
+    shown = [f"entry: {info.name[:120]!r}"]
+    parts = PurePosixPath(info.name).parts
+    # A backslash or a colon is a way out on Windows.
+    outside = info.name.startswith("/") or ".." in parts or any(sign in info.name for sign in "\\:")
+    if outside or not info.name.isprintable():
+        raise _refused(archive, "has an entry with an unsafe path", "PATH", shown, _HOSTILE)
+    if not (info.isreg() or info.isdir()) or info.issparse() or info.size < 0:
+        kind = {tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link"}.get(info.type, "a special file")
+        raise _refused(archive, "has an entry that is no plain file", "KIND", [*shown, f"it is {kind}"], _HOSTILE)
+    try:
+        tarfile.data_filter(info, tempfile.gettempdir())
+    except tarfile.FilterError as error:
+        raise _refused(archive, "has an unsafe entry", "PATH", [*shown, str(error)[:200]], _HOSTILE) from error
+
+
+def _check_room(folder: Path, name: str, size: int) -> None:
+    if (folder / name).exists():
+        raise OutputError(
+            f"{short_name(name)} is there already",
+            code="GS-OUTPUT-EXISTS",
+            details=[f"folder: {folder}"],
+            hint="unpack into an empty folder",
+        )
+    free = shutil.disk_usage(folder).free
+    if free < size + _RESERVE:
+        raise OutputError(
+            f"too little room to unpack {short_name(name)}",
+            code="GS-NO-SPACE",
+            details=[f"folder: {folder}", f"needed: {(size + _RESERVE) / 1e6:,.0f} MB, free: {free / 1e6:,.0f} MB"],
+            hint="free some space, or unpack elsewhere",
+        )
+
+
+def _copy(pieces: Iterator[bytes], path: Path) -> None:
+    try:
+        with path.open("xb") as file:
+            for piece in pieces:
+                file.write(piece)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """A private folder inside the wanted one; both go again when the work fails."""
+    made = not folder.exists()
+    try:
+        folder.mkdir(exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".geosoil-", dir=folder))
+    except OSError as error:
+        raise output_error(folder, error) from error
+    try:
+        yield work
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _settle(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Move the files to where they belong, all or none."""
+    moved: list[Path] = []
+    try:
+        for path in files:
+            moved.append(path.replace(folder / path.name))
+    except OSError as error:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        raise output_error(folder, error) from error
+    return moved
