@@ -183,7 +183,7 @@ def held_out(
     work : (N, m) float64
         Work space.
     """
-    n, m = len(y), len(columns)
+    m = len(columns)
     mean, s, row = np.empty(m), np.empty(m), np.empty(m)
     p, r, q = np.empty((most, m)), np.empty((most, m)), np.empty(most)
     for one in range(folds):

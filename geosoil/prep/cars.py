@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geosoil.errors import InputError
+from geosoil.errors import InputError, UsageError
 from geosoil.kernels import pls as kernel
 
 from .pls import checked, fit_pls, fold_numbers, held_out_predictions, simplest
@@ -76,13 +76,13 @@ class Cars:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise InputError(
+                raise UsageError(
                     f"CARS setting {name} = {getattr(self, name)!r} is not known",
                     code="GS-CARS",
                     hint=f"take one of {', '.join(str(one) for one in known)}",
                 )
         if self.runs < 2 or self.components < 1 or self.folds < 2 or self.repeats < 1 or not 0 < self.sample_ratio <= 1:
-            raise InputError(
+            raise UsageError(
                 "CARS settings are out of range",
                 code="GS-CARS",
                 details=["expected: runs, folds at least 2; components, repeats at least 1; sample_ratio in (0, 1]"],
@@ -231,7 +231,8 @@ def _shares(p: int, settings: Cars) -> Int64:
     kept = p * np.exp(decay) * np.exp(-decay * place)
     # Rounding errors must not add a band where the product is whole.
     whole = {"ceil": np.ceil(kept - 1e-9), "round": np.round(kept), "floor": np.floor(kept + 1e-9)}[settings.rounding]
-    return np.clip(whole, min(2, p), p).astype(np.int64)
+    counts: Int64 = np.clip(whole, 2, p).astype(np.int64)
+    return counts
 
 
 def _path(task: _Task, members: Int64, rng: np.random.Generator) -> list[Int64]:
@@ -258,7 +259,8 @@ def _draw(members: Int64, ratio: float, rng: np.random.Generator) -> Int64:
     size = min(count, max(2, round(ratio * count)))
     taken = np.zeros(count, np.bool_)
     taken[rng.choice(count, size=size, replace=False)] = True
-    return np.flatnonzero(taken[members])
+    rows: Int64 = np.flatnonzero(taken[members])
+    return rows
 
 
 def _weights(task: _Task, rows: Int64, columns: Int64) -> Float64:

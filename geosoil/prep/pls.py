@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ikpls.numpy import PLS
 
-from geosoil.errors import InputError
+from geosoil.errors import InputError, UsageError
 from geosoil.kernels import pls as kernel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Pls:
         return found
 
     def vip(self, components: int | None = None) -> Float64:
-        """Variable importance in projection, (p,); its mean square is 1 (Wold et al. 2001).
+        """Variable importance in projection, (p,); its mean square is 1 (Wold et al. 2001). 0 where no component holds.
 
         Parameters
         ----------
@@ -69,8 +69,9 @@ class Pls:
             Components that count; all by default.
         """
         explained = self.y_variance[:components]
-        share = self.weights[:, : len(explained)] ** 2 @ explained / explained.sum()
-        return np.sqrt(len(self.weights) * share)
+        share = self.weights[:, : len(explained)] ** 2 @ explained / max(explained.sum(), np.finfo(float).tiny)
+        found: Float64 = np.sqrt(len(self.weights) * share)
+        return found
 
 
 class Choice(NamedTuple):
@@ -105,7 +106,9 @@ def fit_pls(X: ArrayLike, y: ArrayLike, components: int, *, scale: bool = False)
     Raises
     ------
     InputError
-        ``GS-SPECTRA-SHAPE``, ``GS-SPECTRA-NAN``, ``GS-SAMPLES-FEW``, ``GS-TARGET-CONSTANT``, ``GS-COMPONENTS``.
+        ``GS-SPECTRA-SHAPE``, ``GS-SPECTRA-NAN``, ``GS-SAMPLES-FEW``, ``GS-TARGET-CONSTANT``.
+    UsageError
+        ``GS-COMPONENTS``: less than one.
 
     >>> X = np.array([[1.0, 0.0], [2.0, 1.0], [3.0, 0.0], [4.0, 1.0]])
     >>> model = fit_pls(X, 2 * X[:, 0] - X[:, 1] + 5, components=2)
@@ -114,7 +117,7 @@ def fit_pls(X: ArrayLike, y: ArrayLike, components: int, *, scale: bool = False)
     """
     X, y = checked(X, y)
     if components < 1:
-        raise InputError(f"{components} components are no model", code="GS-COMPONENTS", hint="take at least one")
+        raise UsageError(f"{components} components are no model", code="GS-COMPONENTS", hint="take at least one")
     most = min(components, len(y) - 1, X.shape[1])
     spread = _spread(X) if scale else np.ones(X.shape[1])
     # The library's limits are absolute; powers of two bring any unit there, and change no digit of the result.
@@ -163,7 +166,9 @@ def choose_components(
     Raises
     ------
     InputError
-        As `fit_pls`; ``GS-FOLDS``, ``GS-RULE``.
+        As `fit_pls`; ``GS-FOLDS``.
+    UsageError
+        ``GS-RULE``, ``GS-COMPONENTS``.
     """
     X, y = checked(X, y)
     fold = fold_numbers(len(y), folds, order=order, groups=groups, seed=seed)
@@ -185,7 +190,7 @@ def simplest(errors: Float64, fold: Int64, rule: str = "min") -> int:
         See `choose_components`.
     """
     if rule not in _RULES:
-        raise InputError(f"rule {rule!r} is not known", code="GS-RULE", hint="take 'min' or 'one_se'")
+        raise UsageError(f"rule {rule!r} is not known", code="GS-RULE", hint="take 'min' or 'one_se'")
     rmse = np.sqrt(errors.mean(axis=1))
     best = int(rmse.argmin())
     if rule == "min":
@@ -210,7 +215,7 @@ def held_out_predictions(X: ArrayLike, y: ArrayLike, fold: Int64, most: int, *, 
             f"{folds} folds leave {least} samples to train on", code="GS-FOLDS", hint="take more folds or more samples"
         )
     if most < 1:
-        raise InputError(f"{most} components are no model", code="GS-COMPONENTS", hint="take at least one")
+        raise UsageError(f"{most} components are no model", code="GS-COMPONENTS", hint="take at least one")
     most = min(most, least - 1, X.shape[1])
     out, work, bands = np.empty((most, len(y))), np.empty(X.shape), np.arange(X.shape[1])
     if not scale:
@@ -250,7 +255,9 @@ def fold_numbers(
     Raises
     ------
     InputError
-        ``GS-FOLDS``: fewer than two folds, or fewer samples or groups than folds; ``GS-RULE``.
+        ``GS-FOLDS``: fewer than two folds, or fewer samples or groups than folds.
+    UsageError
+        ``GS-RULE``: the order is not known.
 
     >>> fold_numbers(6, 3, order="interleaved").tolist()
     [0, 1, 2, 0, 1, 2]
@@ -258,7 +265,7 @@ def fold_numbers(
     [0, 0, 1, 1]
     """
     if order not in ("random", "interleaved"):
-        raise InputError(f"order {order!r} is not known", code="GS-RULE", hint="take 'random' or 'interleaved'")
+        raise UsageError(f"order {order!r} is not known", code="GS-RULE", hint="take 'random' or 'interleaved'")
     members = np.arange(n) if groups is None else np.asarray(groups)
     if members.shape != (n,):
         raise InputError(f"{n} samples have {members.size} groups", code="GS-SPECTRA-SHAPE")
@@ -321,4 +328,4 @@ def _spread(X: Float64) -> Float64:
 def _unit(values: Float64) -> float:
     """The power of two next to the root mean square."""
     size = float(np.sqrt(np.mean(values**2)))
-    return 2.0 ** np.round(np.log2(size)) if size > 0 else 1.0
+    return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0

@@ -1,0 +1,146 @@
+"""Regression heads: from features of a spectrum to a value, fitted on training samples alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from geosoil.errors import ModelError, UsageError
+from geosoil.models.linear import LinearHead, fit_linear
+from geosoil.models.svr import SvrHead, fit_svr
+from geosoil.prep.pls import checked
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from geosoil.types import Float64
+
+__all__ = ["KINDS", "Head", "HeadSettings", "LinearHead", "SvrHead", "fit_head", "restore_head"]
+
+_FIT: dict[str, Callable[[Float64, Float64, HeadSettings, ArrayLike | None, int], Head]] = {
+    "plsr": fit_linear,
+    "svr": fit_svr,
+}
+_RESTORE: dict[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Head]] = {
+    "plsr": LinearHead.restore,
+    "svr": SvrHead.restore,
+}
+
+#: Kinds of heads.
+KINDS = tuple(_FIT)
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A fitted regressor on features, on the scale of the response that it was fitted on."""
+
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`."""
+        ...
+
+    @property
+    def features(self) -> int:
+        """Number of features, F."""
+        ...
+
+    @property
+    def importance(self) -> Float64 | None:
+        """Importance of each feature (F,), where the model has one."""
+        ...
+
+    @property
+    def rmsecv(self) -> float | None:
+        """Error of the search inside the training samples; None without a search. Too small as a score."""
+        ...
+
+    def predict(self, X: ArrayLike) -> Float64:
+        """Features (n, F) to values (n,); NaN where a feature is. Raises ModelError ``GS-MODEL-FEATURES``."""
+        ...
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What a model file holds: JSON values, and arrays by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """How to fit a head.
+
+    Attributes
+    ----------
+    kind : str
+        ``plsr``: partial least squares. ``svr``: support vectors with a Gaussian kernel.
+    folds : int, optional
+        Folds of the search inside; by default 10 for PLSR (5 below 60 samples) and 5 for the others.
+    components : int, optional
+        PLSR: number of components; by default searched up to `most_components` by `rule` (``min`` or ``one_se``).
+    scale : bool
+        PLSR: whether features are divided by their standard deviation.
+    budget : int
+        SVR: settings that the search tries; 1 takes C = 1, gamma = 1/F and a tube of 0.1.
+    c, gamma, epsilon : (float, float)
+        SVR: least and largest penalty; kernel width in units of 1/F; tube in standard deviations of the response.
+    """
+
+    kind: str = "plsr"
+    folds: int | None = None
+    components: int | None = None
+    most_components: int = 30
+    rule: str = "min"
+    scale: bool = False
+    budget: int = 40
+    c: tuple[float, float] = (1e-2, 1e3)
+    gamma: tuple[float, float] = (1e-3, 10.0)
+    epsilon: tuple[float, float] = (0.01, 0.5)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"head {self.kind!r} is not known", code="GS-HEAD", hint=f"take one of {', '.join(KINDS)}")
+        ranges = {"c": self.c, "gamma": self.gamma, "epsilon": self.epsilon}
+        wrong = [name for name, (least, most) in ranges.items() if not 0 < least <= most]
+        counts = ("most_components", "budget")
+        wrong += [name for name in counts if getattr(self, name) < 1]
+        if wrong:
+            raise UsageError(f"head settings are out of range: {', '.join(wrong)}", code="GS-HEAD")
+
+
+def fit_head(
+    X: ArrayLike,
+    y: ArrayLike,
+    settings: HeadSettings | None = None,
+    *,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> Head:
+    """Fit a head; every choice is made on the samples given.
+
+    Parameters
+    ----------
+    X : (n, F) array-like
+        Features.
+    y : (n,) array-like
+        Response, as it shall be predicted.
+    settings : HeadSettings, optional
+        PLSR by default.
+    groups : (n,) array-like, optional
+        Samples of one group (profile, plot, pixel) share a fold of the search.
+    seed : int
+        Of folds and draws.
+
+    Raises
+    ------
+    InputError
+        ``GS-SPECTRA-SHAPE``, ``GS-SPECTRA-NAN``, ``GS-SAMPLES-FEW``, ``GS-TARGET-CONSTANT``, ``GS-FOLDS``.
+    """
+    settings = settings if settings is not None else HeadSettings()
+    X, y = checked(X, y)
+    return _FIT[settings.kind](X, y, settings, groups, seed)
+
+
+def restore_head(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Head:
+    """Inverse of `Head.state`; raises ModelError ``GS-MODEL-DAMAGED`` where the parts do not fit."""
+    if kind not in _RESTORE:
+        raise ModelError(f"a head of kind {kind!r} is not known", code="GS-MODEL-DAMAGED")
+    return _RESTORE[kind](meta, arrays)

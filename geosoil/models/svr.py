@@ -1,0 +1,221 @@
+"""Support vector regression with a Gaussian kernel: fitted by scikit-learn, kept and run as arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.stats import qmc
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import SVR
+
+from geosoil.models.features import array, damaged, feature_rows, number
+from geosoil.prep.pls import fold_numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from geosoil.models.heads import HeadSettings
+    from geosoil.types import Float64, Int64
+
+__all__ = ["SvrHead", "fit_svr"]
+
+#: Rows whose kernel is in memory at once.
+_BLOCK = 2048
+#: Where the search begins: the customary setting, in units of the standardised data and of 1 / F.
+_START = (1.0, 1.0, 0.1)
+#: Spread of the second half's candidates round the best, as a share of the range of the logarithms.
+_NEAR = 0.12
+#: Bound on the solver's steps while it searches; settings that need more are poor ones.
+_STEPS = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class SvrHead:
+    """``sum(dual * exp(-gamma |z - support|**2)) + intercept`` with ``z = (x - mean) / sd``.
+
+    Attributes
+    ----------
+    mean, sd : (F,) float64
+        Standardisation of the features.
+    support : (S, F) float64
+        Support vectors, standardised.
+    dual : (S,) float64
+        Their coefficients, in the unit of the response.
+    gamma, intercept : float
+        Width of the kernel; what is added, in the unit of the response.
+    c, epsilon : float
+        Penalty, and width of the tube in standard deviations of the response.
+    rmsecv : float or None
+        Cross-validated error of the setting; None where none was searched.
+    """
+
+    mean: Float64
+    sd: Float64
+    support: Float64
+    dual: Float64
+    gamma: float
+    intercept: float
+    c: float
+    epsilon: float
+    rmsecv: float | None = None
+
+    kind = "svr"
+
+    @property
+    def features(self) -> int:
+        """Number of features, F."""
+        return len(self.mean)
+
+    @property
+    def importance(self) -> None:
+        """A kernel has no importance of its features."""
+        return
+
+    def predict(self, X: ArrayLike) -> Float64:
+        """Features (n, F) to values (n,); NaN where a feature is."""
+        rows = feature_rows(X, self.features)
+        out = np.empty(len(rows))
+        # exp(-gamma |z - s|^2) with the square written out: nearly all work is one matrix product.
+        squared = (self.support**2).sum(axis=1)
+        for start in range(0, len(rows), _BLOCK):
+            z = (rows[start : start + _BLOCK] - self.mean) / self.sd
+            kernel = z @ self.support.T
+            kernel *= -2
+            kernel += squared
+            kernel += (z**2).sum(axis=1)[:, None]
+            np.maximum(kernel, 0, out=kernel)
+            kernel *= -self.gamma
+            out[start : start + _BLOCK] = np.exp(kernel, out=kernel) @ self.dual + self.intercept
+        return out
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """JSON values and arrays."""
+        names = ("gamma", "intercept", "c", "epsilon", "rmsecv")
+        meta = {"features": self.features, "vectors": len(self.dual), **{name: getattr(self, name) for name in names}}
+        return meta, {name: getattr(self, name) for name in ("mean", "sd", "support", "dual")}
+
+    @classmethod
+    def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SvrHead:
+        """Inverse of `state`; raises ModelError ``GS-MODEL-DAMAGED`` where the arrays do not fit."""
+        features, vectors = int(number(meta, "features")), int(number(meta, "vectors"))
+        mean, sd = array(arrays, "mean", features), array(arrays, "sd", features)
+        if features < 1 or (sd <= 0).any() or number(meta, "gamma") <= 0:
+            raise damaged("the scales")
+        return cls(
+            mean,
+            sd,
+            array(arrays, "support", vectors, features),
+            array(arrays, "dual", vectors),
+            number(meta, "gamma"),
+            number(meta, "intercept"),
+            number(meta, "c"),
+            number(meta, "epsilon"),
+            None if meta.get("rmsecv") is None else number(meta, "rmsecv"),
+        )
+
+
+def fit_svr(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | None, seed: int) -> SvrHead:
+    """Standardise, search penalty, width and tube by cross-validation, and fit on all."""
+    (c, factor, epsilon), rmsecv = _START, None
+    if settings.budget > 1:
+        fold = fold_numbers(len(y), settings.folds or _folds(groups, len(y)), groups=groups, seed=seed)
+        (c, factor, epsilon), rmsecv = _search(X, y, fold, settings, seed)
+    mean, sd = _standardisation(X)
+    centre, spread = float(y.mean()), float(y.std())
+    gamma = factor / X.shape[1]
+    model = SVR(kernel="rbf", C=c, gamma=gamma, epsilon=epsilon).fit((X - mean) / sd, (y - centre) / spread)
+    return SvrHead(
+        mean=mean,
+        sd=sd,
+        support=np.ascontiguousarray(model.support_vectors_, np.float64),
+        dual=model.dual_coef_[0] * spread,
+        gamma=gamma,
+        intercept=float(model.intercept_[0]) * spread + centre,
+        c=c,
+        epsilon=epsilon,
+        rmsecv=rmsecv,
+    )
+
+
+def _folds(groups: ArrayLike | None, n: int) -> int:
+    """Five, or as many as there are groups."""
+    return min(5, n if groups is None else len(np.unique(np.asarray(groups))))
+
+
+def _standardisation(X: Float64) -> tuple[Float64, Float64]:
+    """Mean and standard deviation of each feature; 1 where it does not vary."""
+    mean, sd = X.mean(axis=0), X.std(axis=0)
+    return mean, np.where(sd > 1e-12 * np.abs(X).max(axis=0), sd, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """One fold: squared distances of the standardised features, and the response."""
+
+    within: Float64
+    across: Float64
+    z: Float64
+    y: Float64
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, X: Float64, y: Float64, out: NDArray[np.bool_]) -> _Fold:
+        mean, sd = _standardisation(X[~out])
+        train, test = (X[~out] - mean) / sd, (X[out] - mean) / sd
+        centre, spread = float(y[~out].mean()), float(y[~out].std()) or 1.0
+        return cls(
+            cdist(train, train, "sqeuclidean") / X.shape[1],
+            cdist(test, train, "sqeuclidean") / X.shape[1],
+            (y[~out] - centre) / spread,
+            y[out],
+            centre,
+            spread,
+        )
+
+    def squared_error(self, c: float, factor: float, epsilon: float) -> float:
+        model = SVR(kernel="precomputed", C=c, epsilon=epsilon, max_iter=_STEPS)
+        model.fit(np.exp(-factor * self.within), self.z)
+        found = model.predict(np.exp(-factor * self.across)) * self.spread + self.centre
+        return float(((found - self.y) ** 2).sum())
+
+
+def _search(
+    X: Float64, y: Float64, fold: Int64, settings: HeadSettings, seed: int
+) -> tuple[tuple[float, float, float], float]:
+    """The best of `budget` settings (C, gamma F, epsilon): half spread out, half round the best of those."""
+    folds = [_Fold.of(X, y, fold == one) for one in range(int(fold.max()) + 1)]
+    ranges = np.log([settings.c, settings.gamma, settings.epsilon])
+    best, least = _START, np.inf
+    with warnings.catch_warnings():
+        # The bound on steps is meant.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for point in _spread_out(ranges, settings.budget // 2, seed):
+            best, least = min((best, least), (point, _error(folds, point)), key=lambda one: one[1])
+        rng = np.random.default_rng([seed, 1])
+        for _ in range(settings.budget - settings.budget // 2):
+            near = np.log(best) + _NEAR * np.ptp(ranges, axis=1) * rng.standard_normal(3)
+            point = _point(np.clip(near, ranges[:, 0], ranges[:, 1]))
+            best, least = min((best, least), (point, _error(folds, point)), key=lambda one: one[1])
+    return best, float(np.sqrt(least / len(y)))
+
+
+def _spread_out(ranges: Float64, count: int, seed: int) -> Iterator[tuple[float, float, float]]:
+    """The customary setting, then points of a Latin hypercube in the logarithms."""
+    yield _point(np.clip(np.log(_START), ranges[:, 0], ranges[:, 1]))
+    for unit in qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1)):
+        yield _point(ranges[:, 0] + unit * np.ptp(ranges, axis=1))
+
+
+def _point(logs: Float64) -> tuple[float, float, float]:
+    c, factor, epsilon = np.exp(logs)
+    return float(c), float(factor), float(epsilon)
+
+
+def _error(folds: list[_Fold], point: tuple[float, float, float]) -> float:
+    return sum(one.squared_error(*point) for one in folds)
