@@ -96,7 +96,7 @@ def random_scene(seed: int, shape: tuple[int, int] = (37, 53)) -> np.ndarray:
     ends = np.array([SOIL, GRASS, STRAW, WATER, CLOUD, HAZE, SNOW, SHADE, WET])
     shares = rng.dirichlet(np.full(len(ends), 0.3), shape)
     scene = np.moveaxis(shares @ ends, -1, 0) + 0.01 * rng.standard_normal((10, *shape))
-    return scene.astype(np.float32)
+    return np.asarray(scene, np.float32)
 
 
 @settings(max_examples=15, deadline=None)
