@@ -188,10 +188,10 @@ class TestHostile:
         assert refusal(tmp_path / "a.tar").code in {"GS-ARCHIVE-KIND", "GS-ARCHIVE-DAMAGED"}
 
     def test_too_many_entries(self, tmp_path: Path, refusal: Callable[..., Any]) -> None:
-        entries = [entry(f"{place}.txt") for place in range(10_001)]
+        entries = [entry(f"{place}.txt") for place in range(301)]
         archive = pack(tmp_path / "a.tar.gz", entries)
-        assert refusal(archive).code == "GS-ARCHIVE-MEMBERS"
-        assert len(list(members(pack(tmp_path / "b.tar.gz", entries[:10_000])))) == 10_000
+        assert refusal(archive, most_members=300).code == "GS-ARCHIVE-MEMBERS"
+        assert len(list(members(archive, most_members=301))) == 301
 
     @pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     def test_a_header_of_many_megabytes(self, tmp_path: Path, refusal: Callable[..., Any], style: int) -> None:
