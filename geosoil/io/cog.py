@@ -135,6 +135,7 @@ def write_cog(
     description: str,
     unit: str,
     nodata: float = float("nan"),
+    dtype: str = "float32",
     resampling: str = "average",
     options: Mapping[str, str] | None = None,
 ) -> Statistics:
@@ -156,7 +157,9 @@ def write_cog(
     tags : mapping
         Dataset tags.
     nodata : float
-        Value of cells without one.
+        Value of cells without one; a number where the type is one of integers.
+    dtype : str
+        Type in the file; `window` gives float32 all the same, so integers beyond 2**24 do not pass.
     resampling : {"average", "nearest"}
         Of the overviews; nearest for classes.
     options : mapping
@@ -171,7 +174,7 @@ def write_cog(
     statistics = Statistics()
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
-            _stream(plain, window, grid, statistics, tags, description, unit, nodata)
+            _stream(plain, window, grid, statistics, tags, description, unit, nodata, dtype)
             creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
             rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
             _verify(part, path, grid, statistics, nodata)
@@ -208,13 +211,14 @@ def _stream(
     description: str,
     unit: str,
     nodata: float,
+    dtype: str,
 ) -> None:
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": int(grid.shape[0]),
         "width": int(grid.shape[1]),
         "count": 1,
-        "dtype": "float32",
+        "dtype": dtype,
         "nodata": nodata,
         "crs": grid.crs.to_wkt() if grid.crs else None,
         "transform": grid.affine,
@@ -231,7 +235,7 @@ def _stream(
             statistics.add(values)
             if not np.isnan(nodata):
                 values = _with_nodata(values, nodata)
-            file.write(values, 1, window=Window.from_slices(rows, columns))
+            file.write(values.astype(dtype, copy=False), 1, window=Window.from_slices(rows, columns))
         file.update_tags(**tags)
         file.update_tags(1, **statistics.tags())
 
@@ -252,7 +256,7 @@ def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata
     try:
         with rasterio.open(part) as file:
             for checksum, (rows, columns) in zip(statistics.checksums, _windows(grid), strict=True):
-                values = file.read(1, window=Window.from_slices(rows, columns))
+                values = file.read(1, window=Window.from_slices(rows, columns), out_dtype="float32")
                 if not np.isnan(nodata):
                     values[values == np.float32(nodata)] = np.nan
                 if zlib.crc32(np.ascontiguousarray(values).tobytes()) != checksum:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -25,11 +25,12 @@ from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
 from geosoil.jobs.maprun import MapRun, find_ledger
-from geosoil.jobs.matching import Models, Scene, prepare
+from geosoil.jobs.matching import Masks, Models, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
 from geosoil.jobs.present import PROJECT, REPORT, open_points, present
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
+from geosoil.prep.masks import MaskRules
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def map(
     align: PathLike | None = None,
     crs: str | None = None,
     unseen: Unseen = "error",
+    masks: MaskRules | Literal["auto"] | None = "auto",
+    land_use: PathLike | None = None,
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
     samples: gpd.GeoDataFrame | PathLike | Sequence[PathLike] | None = None,
@@ -135,6 +138,11 @@ def map(
         CRS of sources that have none.
     unseen : {"error", "missing"}
         What to do with class codes that training did not see.
+    masks : MaskRules, "auto" or None
+        Which cells are no bare soil and stay empty; ``masked.tif`` says which and why. By default models of spectra
+        mask as they were trained, and models of covariates do not.
+    land_use : path, optional
+        Raster with codes, of which ``masks.land_use`` stay empty.
     nodata : float
         Value of cells without one.
     co : mapping, optional
@@ -188,7 +196,7 @@ def map(
         tile_size = _earlier_tile_size(folder)
     check_options(co or {})
     points = open_points(samples)
-    task, stack = prepare(models, scene, statistics, band_map, align, crs, unseen)
+    task, stack = prepare(models, scene, statistics, band_map, align, crs, unseen, Masks(masks, land_use))
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
     command = redact(command)
     stop = Stop()
@@ -211,7 +219,7 @@ def map(
             if not any(one.valid for one in found.values()):
                 log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
             record = _record(run, ledger, started, command)
-            project, report = present(folder, run.plan, task.models, found, record, points)
+            project, report = present(folder, run.plan, task.models, found, record, points, run.flags)
             _save_record(folder, record)
             run.clean()
     _check_whole(ledger, len(run.plan.tiles))
@@ -229,6 +237,8 @@ def plan(
     band_map: Mapping[str, str] | None = None,
     align: PathLike | None = None,
     crs: str | None = None,
+    masks: MaskRules | Literal["auto"] | None = "auto",
+    land_use: PathLike | None = None,
 ) -> Plan:
     """What `map` would do with the same arguments; nothing is read or written.
 
@@ -246,7 +256,7 @@ def plan(
     >>> found.bands, [output.stem for output in found.outputs]
     (3, ['soc_0-5cm_mean', 'soc_5-15cm_mean'])
     """
-    task, stack = prepare(models, scene, statistics, band_map, align, crs, "error")
+    task, stack = prepare(models, scene, statistics, band_map, align, crs, "error", Masks(masks, land_use))
     return _plan(task, stack, tile_size, max_memory, num_workers)
 
 
@@ -259,6 +269,8 @@ def predict(
     align: PathLike | None = None,
     crs: str | None = None,
     unseen: Unseen = "error",
+    masks: MaskRules | Literal["auto"] | None = "auto",
+    land_use: PathLike | None = None,
 ) -> xr.DataArray:
     """The maps of one model as a lazy array; computing it gives what `map` writes, to the bit.
 
@@ -284,7 +296,7 @@ def predict(
     >>> bool(soil.compute().notnull().all())
     True
     """
-    task, stack = prepare(model, scene, statistics, band_map, align, crs, unseen)
+    task, stack = prepare(model, scene, statistics, band_map, align, crs, unseen, Masks(masks, land_use))
 
     def chunk(tile: Tile) -> da.Array:
         part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))
@@ -328,7 +340,7 @@ def _target_coords(task: Task) -> dict[str, Any]:
 
 
 def _predict_part(task: Task, tile: Tile, part: xr.DataArray, beyond: tuple[int, int, int, int]) -> Float32:
-    return task.predict(fill_window(part, beyond), tile)
+    return task.predict(fill_window(part, beyond), tile)[: len(task.outputs)]
 
 
 def _plan(
@@ -338,6 +350,7 @@ def _plan(
         stack.odc.geobox,
         task.models,
         task.outputs,
+        flags=task.masking is not None,
         bands=stack.sizes["band"],
         tile_size=tile_size,
         max_memory=bytes_of(max_memory),

@@ -23,19 +23,22 @@ from geosoil.grid.tiles import Tile
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
 from geosoil.jobs.plan import Plan
-from geosoil.jobs.provenance import describe, differences, gather_facts, key_of, map_tags
+from geosoil.jobs.provenance import describe, differences, flag_tags, gather_facts, key_of, map_tags
 from geosoil.jobs.task import Abandoned, Task, make_tile, remote_work
 from geosoil.jobs.train import created_now
+from geosoil.prep.masks import NODATA
 from geosoil.types import Progress
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MapRun", "find_ledger"]
+__all__ = ["FLAGS", "MapRun", "find_ledger"]
 
 log = logging.getLogger(__name__)
 
 _LEDGER = "ledger.jsonl"
+#: Name of the flags in the output folder.
+FLAGS = "masked.tif"
 
 
 def find_ledger(folder: Path) -> Ledger | None:
@@ -91,8 +94,13 @@ class MapRun:
 
     @property
     def maps(self) -> tuple[Path, ...]:
-        """The files that the run makes."""
+        """The maps that the run makes."""
         return tuple(self.folder / f"{output.stem}.tif" for output in self.plan.outputs)
+
+    @property
+    def flags(self) -> Path | None:
+        """The file that says which cells are masked and why; None where none are."""
+        return None if self.task.masking is None else self.folder / FLAGS
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -159,7 +167,8 @@ class MapRun:
             raise output_error(self.folder, error) from error
 
     def _check_free(self, unfinished: Ledger | None) -> None:
-        there = [path.name for path in self.maps if path.exists()]
+        mine = (*self.maps, *([self.flags] if self.flags else []))
+        there = [path.name for path in mine if path.exists()]
         if there:
             raise OutputError(
                 f"{self.folder} holds {len(there)} of these maps already",
@@ -203,7 +212,7 @@ class MapRun:
 
     def spool(self, ledger: Ledger) -> Spool:
         """The finished tiles."""
-        return Spool(self.work, self.plan.tiles, len(self.plan.outputs), ledger.done)
+        return Spool(self.work, self.plan.tiles, self.task.layers, ledger.done)
 
     def sweep(self, ledger: Ledger, stop: Stop, scheduler: str | None, *, keep_going: bool, progress: Progress) -> None:
         """Make the tiles that are not there yet; returns early after a stop."""
@@ -239,9 +248,12 @@ class MapRun:
         created = str(ledger.header["created"])
         found: dict[int, Statistics] = {}
         noting = threading.Lock()
-        progress(0, len(self.maps), "writing maps")
+        progress(0, self.task.layers, "writing maps")
 
         def write(place: int) -> None:
+            if place == len(self.maps):
+                self._write_flags(spool, created)
+                return
             output = self.plan.outputs[place]
             statistics = write_cog(
                 self.maps[place],
@@ -256,12 +268,30 @@ class MapRun:
             )
             with noting:
                 found[place] = statistics
-                progress(len(found), len(self.maps), "writing maps")
+                progress(len(found), self.task.layers, "writing maps")
 
         with self._writing():
-            sweep_threads(write, range(len(self.maps)), num_workers=self.plan.num_workers, stop=stop)
+            sweep_threads(write, range(self.task.layers), num_workers=self.plan.num_workers, stop=stop)
             sync_folder(self.folder)
         return {self.maps[place]: found[place] for place in sorted(found)}
+
+    def _write_flags(self, spool: Spool, created: str) -> None:
+        """Which cells are masked, a bit for each reason."""
+        if self.flags is None or self.task.masking is None:
+            return
+        write_cog(
+            self.flags,
+            lambda rows, columns: spool.window(len(self.maps), rows, columns),
+            self.plan.grid,
+            self.work,
+            tags=flag_tags(self.task.masking.plan, self.facts, created),
+            description="masked cells",
+            unit="1",
+            nodata=NODATA,
+            dtype="uint16",
+            resampling="nearest",
+            options=self.options,
+        )
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

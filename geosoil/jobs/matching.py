@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import xarray as xr
 
-from geosoil.bands import Bands, match_bands
+from geosoil.bands import Bands, match_bands, match_wavelengths
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.addresses import is_remote
 from geosoil.io.raster import Source, open_scene
-from geosoil.jobs.task import Task, Unseen
+from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
+from geosoil.prep.masks import MaskPlan, MaskRules
 from geosoil.types import PathLike
 
-__all__ = ["Models", "Scene", "prepare"]
+__all__ = ["Masks", "Models", "Scene", "prepare"]
 
 log = logging.getLogger(__name__)
 
 Models = Bundle | PathLike | Sequence[Bundle | PathLike]
 Scene = Source | Sequence[Source]
+#: Band that a land-use raster becomes.
+_LAND_USE = "land use"
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What the user says of masks.
+
+    Attributes
+    ----------
+    rules : MaskRules, "auto" or None
+        ``auto``: for models of spectra those that they were trained with, for models of covariates none.
+    land_use : path, optional
+        Raster with codes, of which `rules.land_use` are left out.
+    """
+
+    rules: MaskRules | Literal["auto"] | None = "auto"
+    land_use: PathLike | None = None
+
+
+_AUTO = Masks()
 
 
 def prepare(
@@ -32,6 +56,7 @@ def prepare(
     align: PathLike | None,
     crs: str | None,
     unseen: Unseen,
+    masks: Masks = _AUTO,
 ) -> tuple[Task, xr.DataArray]:
     """Open the scene, load the models, and check all that can be checked before the first tile.
 
@@ -51,9 +76,15 @@ def prepare(
     """
     bundles = _load(models)
     stack = _open(scene, bundles, band_map or {}, align, crs)
-    stack, places = _needed(stack, bundles, band_map or {})
+    _check_quantity(bundles, stack)
+    plan = _mask_plan(masks, bundles, stack)
+    stack, places = _needed(stack, bundles, band_map or {}, plan.positions if plan else ())
+    masking = None
+    if plan is not None:
+        stack, land_use = _with_land_use(stack, plan, masks.land_use)
+        masking = Masking(plan, places.pop(), land_use)
     halo = max(bundle.patch for bundle in bundles) // 2
-    task = Task(tuple(bundles), places, halo, tuple(statistics), unseen)
+    task = Task(tuple(bundles), tuple(places), halo, tuple(statistics), unseen, masking)
     _check_outputs(task)
     task.warm_up()
     _compare_cells(bundles, stack)
@@ -104,27 +135,89 @@ def _absolute_source(source: Source) -> Source:
 
 
 def _needed(
-    stack: xr.DataArray, bundles: Sequence[Bundle], band_map: Mapping[str, str]
-) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
-    """The scene with the bands that any model takes, and for each model where its own are among them."""
-    offered = Bands.of(stack).names
+    stack: xr.DataArray, bundles: Sequence[Bundle], band_map: Mapping[str, str], masked: tuple[int, ...]
+) -> tuple[xr.DataArray, list[tuple[int, ...]]]:
+    """The scene with the bands that are taken, and for each model, and last for the masks, where theirs are."""
+    bands = Bands.of(stack)
+    offered = bands.names
     stray = [name for name in band_map if all(name not in bundle.bands for bundle in bundles)]
     if stray:
         match_bands(offered, bundles[0].bands, band_map=band_map)  # raises, and says which bands there are
-    found = [
-        match_bands(
-            offered,
-            bundle.bands,
-            band_map={name: other for name, other in band_map.items() if name in bundle.bands},
-            model=f"model {bundle.card.name!r}",
-        )
-        for bundle in bundles
-    ]
+    found = [_places_of(bundle, bands, band_map) for bundle in bundles] + ([list(masked)] if masked else [])
     union = sorted({place for places in found for place in places})
     where = {place: row for row, place in enumerate(union)}
     # Not isel with a list: dask would then read all bands of a chunk.
     chosen = open_scene(stack, bands=[offered[place] for place in union])
-    return chosen, tuple(tuple(where[place] for place in places) for places in found)
+    return chosen, [tuple(where[place] for place in places) for places in found]
+
+
+def _places_of(bundle: Bundle, bands: Bands, band_map: Mapping[str, str]) -> list[int]:
+    """Where a model's bands are in the scene: by wavelength for a model of spectra, else by name."""
+    model = f"model {bundle.card.name!r}"
+    own = {name: other for name, other in band_map.items() if name in bundle.bands}
+    if bundle.card.wavelength_nm and not own:
+        return match_wavelengths(bands, bundle.card.wavelength_nm, model=model)
+    return match_bands(bands.names, bundle.bands, band_map=own, model=model)
+
+
+def _mask_plan(masks: Masks, bundles: Sequence[Bundle], stack: xr.DataArray) -> MaskPlan | None:
+    """The rules on the scene's bands; None where nothing is masked."""
+    rules = masks.rules
+    if rules == "auto":
+        spectral = [bundle for bundle in bundles if bundle.card.quantity == "reflectance"]
+        if not spectral:
+            return None
+        rules = MaskRules(**spectral[0].card.settings.get("masks", {}))
+    if rules is None:
+        return None
+    plan = rules.on(Bands.of(stack))
+    for rule, why in plan.missing.items():
+        log.warning("cannot mask %s: %s", rule, why)
+    return plan if plan.positions else None
+
+
+def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | None) -> tuple[xr.DataArray, int]:
+    """The scene with the land use as a last band, and where that is; -1 where none is asked for."""
+    if not plan.rules.land_use:
+        return stack, -1
+    if land_use is None:
+        raise UsageError(
+            "land-use codes are to be left out, and no land-use raster is given",
+            code="GS-MASK-LANDUSE",
+            hint="name it: --land-use landuse.tif",
+        )
+    codes = open_scene(_absolute(land_use))
+    if codes.sizes["band"] != 1:
+        raise InputError(
+            f"land-use raster {Path(land_use).name} has {codes.sizes['band']} bands, and one is needed",
+            code="GS-MASK-LANDUSE",
+            hint="write the band with the codes to a file of its own",
+        )
+    if codes.odc.geobox != stack.odc.geobox:
+        codes = codes.odc.reproject(stack.odc.geobox, resampling="nearest", dst_nodata=float("nan"))
+    codes = codes.assign_coords(band=[_LAND_USE]).reset_coords(drop=True)
+    bare = stack.drop_vars([name for name in stack.coords if name not in stack.dims])
+    both = xr.concat([bare, codes.assign_coords(x=stack.x, y=stack.y)], dim="band", join="override")
+    both = both.assign_coords(spatial_ref=stack.spatial_ref).assign_attrs(stack.attrs)
+    sources = (*stack.attrs.get("sources", ()), *codes.attrs.get("sources", ()))
+    return both.chunk({"band": -1}).assign_attrs(sources=sources), both.sizes["band"] - 1
+
+
+def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
+    """Refuse radiance or digital numbers for a model of reflectance."""
+    wanted = {bundle.card.quantity for bundle in bundles} - {""}
+    held = str(stack.attrs.get("quantity", ""))
+    for quantity in sorted(wanted - {held}):
+        if not held:
+            log.warning("nothing says that the scene holds %s, which the model needs; it is taken for it", quantity)
+            continue
+        raise InputError(
+            f"the scene holds {held}, and the model was trained on {quantity}",
+            code="GS-QUANTITY",
+            details=[f"scene: {held} [{stack.attrs.get('units', '?')}]", *stack.attrs.get("notes", ())][:5],
+            hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
+            "where the file says something wrong, give its scale: --scale 0.0001",
+        )
 
 
 def _check_outputs(task: Task) -> None:

@@ -131,6 +131,7 @@ def make_plan(
     models: Sequence[Bundle],
     outputs: Sequence[Output],
     *,
+    flags: bool = False,
     bands: int,
     tile_size: int | None,
     max_memory: int,
@@ -144,6 +145,7 @@ def make_plan(
         ``GS-MEMORY``: not even one small tile fits; says what would.
     """
     rows, columns = (int(edge) for edge in grid.shape)
+    layers = len(outputs) + flags
     halo = max(model.patch // 2 for model in models)
     features = max(model.encoder.features for model in models)
     resident = psutil.Process().memory_info().rss
@@ -153,7 +155,7 @@ def make_plan(
         width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
         # The chunks that a read goes through, the window with its halo, and the maps.
         read = 2 * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
-        maps = 2 * 4 * len(outputs) * width * height
+        maps = 2 * 4 * layers * width * height
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
         return read + maps + block
 
@@ -184,5 +186,5 @@ def make_plan(
         bands=bands,
         memory={"resident": resident, "caches": CACHE, "workers": count * worker(size), "all": needed},
         # Spooled tiles; finished maps, and a plain map with overviews for each worker, whole blocks and not compressed.
-        space=4 * cells * len(outputs) + _file_bytes(rows, columns) * (len(outputs) + count) + 10 * 2**20,
+        space=4 * cells * layers + _file_bytes(rows, columns) * (layers + count) + 10 * 2**20,
     )

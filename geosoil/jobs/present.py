@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
+import rasterio
 
 from geosoil.errors import InputError
 from geosoil.io.cog import Statistics
@@ -19,6 +22,7 @@ from geosoil.io.stac import write_item
 from geosoil.io.tables import read_table
 from geosoil.jobs.plan import Plan
 from geosoil.models.bundle import Bundle
+from geosoil.prep.masks import summary, tally
 from geosoil.report.mapping import Shown, write_map_report
 from geosoil.types import PathLike
 
@@ -71,6 +75,7 @@ def present(
     statistics: Mapping[Path, Statistics],
     record: Mapping[str, Any],
     points: gpd.GeoDataFrame | None,
+    flags: Path | None = None,
 ) -> tuple[Path, Path]:
     """Write all that people open beside finished maps.
 
@@ -88,6 +93,8 @@ def present(
         As in ``run.json``.
     points : GeoDataFrame, optional
         Samples to show.
+    flags : Path, optional
+        Raster of the masked cells.
 
     Returns
     -------
@@ -98,7 +105,9 @@ def present(
     samples = None if points is None else write_samples(folder / SAMPLES, points, crs)
     names = list(dict.fromkeys(model.card.name for model in models))
     title = f"{', '.join(names)}: soil maps"
-    project = write_project(folder, layers, title=title, samples=samples, history=f"made by: {record['command']}")
+    project = write_project(
+        folder, layers, title=title, samples=samples, flags=flags, history=f"made by: {record['command']}"
+    )
     for layer in layers:
         write_item(layer)
     shown: list[Shown] = [
@@ -116,8 +125,18 @@ def present(
         cell=(abs(affine.a), abs(affine.e)),
         crs=crs.name,
         cell_unit="m" if metres else "",
+        masked=None if flags is None else _masked(flags),
     )
     return project, report
+
+
+def _masked(flags: Path) -> dict[str, Any]:
+    """How much is masked, by reason; read in blocks."""
+    counts = np.zeros(18, np.int64)
+    with rasterio.open(flags) as file:
+        for _, window in file.block_windows(1):
+            counts += tally(file.read(1, window=window))
+        return {**summary(counts), "not_computed": json.loads(file.tags().get("not_computed", "{}"))}
 
 
 def _numbers(found: Statistics) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ import geosoil
 from geosoil.bands import Bands
 from geosoil.io.addresses import is_remote
 from geosoil.models.bundle import Bundle, Output
+from geosoil.prep.masks import NAMES, MaskPlan
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from geosoil.jobs.task import Task
 
-__all__ = ["describe", "differences", "fingerprint", "gather_facts", "key_of", "map_tags"]
+__all__ = ["describe", "differences", "fingerprint", "flag_tags", "gather_facts", "key_of", "map_tags"]
 
 #: Files up to this size are hashed whole, larger ones at their ends and evenly between, bytes.
 _WHOLE = 64 * 2**20
@@ -88,10 +90,19 @@ def gather_facts(
         },
         "outputs": [output.stem for output in task.outputs],
         "unseen": task.unseen,
+        **({} if task.masking is None else {"masks": _masks(task)}),
         "nodata": repr(float(nodata)),
         "options": dict(sorted(options.items())),
         "tile_size": tile_size,
     }
+
+
+def _masks(task: Task) -> dict[str, Any]:
+    """The rules of the masks, and the bands that they look at."""
+    if task.masking is None:
+        return {}
+    plan = task.masking.plan
+    return {"rules": asdict(plan.rules), "computed": list(plan.computed), "places": list(task.masking.places)}
 
 
 def _input(address: str) -> dict[str, Any]:
@@ -162,11 +173,28 @@ def map_tags(output: Output, model: Bundle, facts: Mapping[str, Any], created: s
     }
 
 
+def flag_tags(plan: MaskPlan, facts: Mapping[str, Any], created: str) -> dict[str, str]:
+    """Dataset tags of the flags: CF's way to name bits."""
+    inputs = [{key: one[key] for key in ("name", "hash", "token") if key in one} for one in facts["inputs"]]
+    return {
+        "long_name": "masked cells, a bit for each reason",
+        "flag_masks": " ".join(str(NAMES[name]) for name in plan.reasons),
+        "flag_meanings": " ".join(name.replace(" ", "_") for name in plan.reasons),
+        "rules": json.dumps(asdict(plan.rules)),
+        "not_computed": json.dumps(dict(plan.missing)),
+        "inputs": json.dumps(inputs, ensure_ascii=False),
+        "geosoil_version": str(facts["geosoil"]),
+        "created": created,
+        "Conventions": "CF-1.11",
+        "TIFFTAG_SOFTWARE": f"geosoil {facts['geosoil']}",
+    }
+
+
 def _recipe(output: Output, model: Bundle, facts: Mapping[str, Any]) -> str:
     """Hash of what was done, whatever it was done to: the model, the bands that it took, and the choices."""
     owner = [one["sha256"] for one in facts["models"]].index(model.sha256)
     bands = [facts["bands"][place] for place in facts["places"][owner]]
-    done = [model.sha256, output.stem, bands, facts["unseen"], facts["nodata"]]
+    done = [model.sha256, output.stem, bands, facts["unseen"], facts["nodata"], facts.get("masks")]
     return hashlib.sha256(json.dumps(done, ensure_ascii=False).encode()).hexdigest()
 
 

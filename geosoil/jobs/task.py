@@ -16,19 +16,49 @@ from geosoil.grid.patches import fill_window, lazy_window
 from geosoil.grid.spool import write_tile
 from geosoil.grid.tiles import BLOCK, Tile, blocks_of
 from geosoil.models.bundle import Bundle, Output, load_model
+from geosoil.prep.masks import NODATA, MaskPlan
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from geosoil.types import Float32
 
-__all__ = ["Abandoned", "Task", "Unseen", "make_tile", "remote_work"]
+__all__ = ["Abandoned", "Masking", "Task", "Unseen", "make_tile", "remote_work"]
 
 Unseen = Literal["error", "missing"]
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error: nobody waits for the tile any more
     """A stop was asked for in the middle of a tile."""
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which cells are left out, and where in the scene its bands are.
+
+    Attributes
+    ----------
+    plan : MaskPlan
+        The rules, on the scene's bands.
+    places : tuple of int
+        Bands of the scene that the plan takes.
+    land_use : int
+        Band with the codes of the land use; -1 for none.
+    """
+
+    plan: MaskPlan
+    places: tuple[int, ...]
+    land_use: int = -1
+
+    def flags(self, cells: Float32) -> Float32:
+        """Flags of a block (B, h, w), as numbers of the spool; NaN for cells without data."""
+        codes = None
+        if self.land_use >= 0:
+            codes = np.nan_to_num(cells[self.land_use], nan=-1).astype(np.int64)
+        flags = self.plan.flags(cells[list(self.places)], codes)
+        found = flags.astype(np.float32)
+        found[flags == NODATA] = np.nan
+        return found
 
 
 @dataclass(frozen=True)
@@ -47,6 +77,8 @@ class Task:
         As in `Bundle.predict_block`.
     unseen : {"error", "missing"}
         As in `Bundle.predict_block`.
+    masking : Masking, optional
+        What is left out of all maps; its flags are one layer more.
     """
 
     models: tuple[Bundle, ...]
@@ -54,11 +86,17 @@ class Task:
     halo: int
     statistics: tuple[str, ...]
     unseen: Unseen
+    masking: Masking | None = None
 
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The maps, model by model, in the order in which `predict` gives them."""
         return tuple(output for model in self.models for output in model.outputs(self.statistics))
+
+    @property
+    def layers(self) -> int:
+        """Layers of a finished tile: the maps, and the flags where cells are masked."""
+        return len(self.outputs) + (self.masking is not None)
 
     def model_of(self, place: int) -> Bundle:
         """The model that makes the output at a place of `outputs`."""
@@ -75,7 +113,7 @@ class Task:
             model.predict_block(block, self.statistics)
 
     def predict(self, raw: Float32, tile: Tile, stopped: Callable[[], bool] = bool) -> Float32:
-        """All maps of a tile.
+        """All layers of a tile.
 
         Parameters
         ----------
@@ -86,7 +124,7 @@ class Task:
 
         Returns
         -------
-        (outputs, h, w) float32
+        (layers, h, w) float32
 
         Raises
         ------
@@ -95,7 +133,7 @@ class Task:
         Abandoned
             After a stop.
         """
-        maps = np.full((len(self.outputs), tile.height, tile.width), np.nan, np.float32)
+        maps = np.full((self.layers, tile.height, tile.width), np.nan, np.float32)
         for rows, columns in blocks_of(tile):
             if stopped():
                 raise Abandoned
@@ -111,7 +149,18 @@ class Task:
                     raise _at(error, tile) from error
                 inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]
                 first += len(found)
+            if self.masking is not None:
+                self._mask(block, inside)
         return maps
+
+    def _mask(self, block: Float32, inside: Float32) -> None:
+        """Note the flags of a block, and empty the maps where there are any."""
+        if self.masking is None:
+            return
+        core = block[:, self.halo : block.shape[1] - self.halo, self.halo : block.shape[2] - self.halo]
+        flags = self.masking.flags(core[:, : inside.shape[1], : inside.shape[2]])
+        inside[-1] = flags
+        inside[:-1, ~(flags == 0)] = np.nan
 
 
 def _block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:
@@ -169,6 +218,7 @@ class _Recipe:
     halo: int
     statistics: tuple[str, ...]
     unseen: Unseen
+    masking: Masking | None
 
 
 @dataclass(frozen=True)
@@ -182,7 +232,7 @@ class _Sealed:
 def _task_of(recipe: _Recipe) -> Task:
     """The task on a worker, which loads the models once for all its tiles."""
     models = tuple(load_model(path) for path in recipe.models)
-    return Task(models, recipe.places, recipe.halo, recipe.statistics, recipe.unseen)
+    return Task(models, recipe.places, recipe.halo, recipe.statistics, recipe.unseen, recipe.masking)
 
 
 def _make_remote(
@@ -206,7 +256,8 @@ def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, T
     """
     work = work.resolve()
     paths = [model.save(work / f"model-{place}.gsm", overwrite=True) for place, model in enumerate(task.models)]
-    recipe = _Recipe(tuple(str(path) for path in paths), task.places, task.halo, task.statistics, task.unseen)
+    files = tuple(str(path) for path in paths)
+    recipe = _Recipe(files, task.places, task.halo, task.statistics, task.unseen, task.masking)
 
     def submit(client: Any, tile: Tile) -> Any:
         part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))

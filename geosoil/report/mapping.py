@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,6 +35,7 @@ def write_map_report(
     cell: tuple[float, float],
     crs: str,
     cell_unit: str = "",
+    masked: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report of a map run.
 
@@ -52,6 +53,8 @@ def write_map_report(
         Name of the CRS.
     cell_unit : str
         ``m`` for a CRS in metres; the mapped area is then stated.
+    masked : mapping, optional
+        As ``prep.masks.summary``, and ``not_computed``: rules that could not be, with the reason.
     """
     sections = [_summary(record, maps, cell, cell_unit, crs)]
     for card in cards:
@@ -59,6 +62,8 @@ def write_map_report(
             own = [one for one in maps if one[0].soil_property.code == part.code]
             if own:
                 sections.append(_property_section(card, part, own))
+    if masked is not None:
+        sections.append(_masked_section(masked))
     sections += [_open_them(), _run(record)]
     return write_report(path, title, sections, subtitle=_subtitle(maps))
 
@@ -118,6 +123,18 @@ def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:
         else (),
         figures_first=True,
     )
+
+
+def _masked_section(masked: Mapping[str, Any]) -> Section:
+    """What is no bare soil, and why."""
+    rows = [{"reason": name, "% of the cells with data": 100 * share} for name, share in masked["reasons"].items()]
+    text = (
+        f"{100 * masked['left']:.3g} % of the cells with data are left as bare soil. A cell may be masked for several "
+        "reasons; masked.tif holds a bit for each. Thresholds are starting values: look at the picture. No index tells "
+        "roofs and asphalt from soil."
+    )
+    lacking = [f"Not computed: {rule}, {why}." for rule, why in masked["not_computed"].items()]
+    return Section("Masked cells", (text, *lacking), tables=(("By reason", pd.DataFrame(rows)),))
 
 
 def _values(own: Sequence[Shown]) -> pd.DataFrame:

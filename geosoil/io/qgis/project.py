@@ -19,6 +19,7 @@ from geosoil.io.atomic import replacing
 from geosoil.types import PathLike
 
 from .breaks import class_breaks
+from .flags import add_flag_layer, flag_document, flag_style
 from .layer import MapFacts, MapLayer, read_facts
 from .layout import Panel, Sheet, add_sheet
 from .metadata import add_metadata, metadata_document, notes
@@ -54,6 +55,7 @@ class _Project:
     styles: Mapping[MapLayer, Style]
     groups: Sequence[Group]
     samples: Path | None
+    flags: Path | None
     title: str
     abstract: str
     history: str
@@ -75,6 +77,7 @@ def write_project(
     *,
     title: str,
     samples: Path | None = None,
+    flags: Path | None = None,
     abstract: str = "",
     history: str = "",
     licence: str = "",
@@ -94,6 +97,8 @@ def write_project(
         Of the project and its print sheets.
     samples : Path, optional
         GeoPackage of `write_samples`.
+    flags : Path, optional
+        Raster of masked cells, a bit for each reason, named in the tags ``flag_masks`` and ``flag_meanings``.
     abstract, history, licence : str
         For the metadata of the project and, but for the abstract, of each layer.
 
@@ -111,12 +116,14 @@ def write_project(
     OutputError
     """
     folder = Path(folder)
-    project = _gather(folder, layers, title, samples, abstract, history, licence)
+    project = _gather(folder, layers, title, samples, flags, abstract, history, licence)
     for layer in project.layers:
         facts, style = project.facts[layer], project.styles[layer]
         _write(layer.path.with_suffix(".qml"), to_bytes(style_document(layer, facts, style)))
         document = metadata_document(layer, facts, licence=licence, history=history)
         _write(layer.path.with_suffix(".qmd"), to_bytes(document))
+    if flags is not None:
+        _write(flags.with_suffix(".qml"), to_bytes(flag_document(flags)))
     path = folder / _NAME
     _write(path, _zipped(to_bytes(_document(project))))
     return path
@@ -127,13 +134,14 @@ def _gather(
     layers: Sequence[MapLayer],
     title: str,
     samples: Path | None,
+    flags: Path | None,
     abstract: str,
     history: str,
     licence: str,
 ) -> _Project:
     if not layers:
         raise UsageError("a project needs at least one map", code="GS-PROJECT-EMPTY")
-    for path in (*(layer.path for layer in layers), *([samples] if samples else [])):
+    for path in (*(layer.path for layer in layers), *([samples] if samples else []), *([flags] if flags else [])):
         _relative(path, folder)
     facts = {layer: read_facts(layer.path) for layer in layers}
     return _Project(
@@ -143,6 +151,7 @@ def _gather(
         styles=_styles(layers, facts),
         groups=group_layers(layers),
         samples=samples,
+        flags=flags,
         title=title,
         abstract=abstract,
         history=history,
@@ -199,16 +208,23 @@ def _document(project: _Project) -> ET.Element:
     add_options_of(tree, {})
     if samples is not None:
         add_layer_node(tree, samples)
+    masked = _flag_node(project)
+    if masked is not None:
+        add_layer_node(tree, masked)
     for place, group in enumerate(project.groups):
         add_group(tree, group, nodes, shown=place == 0)
     _add_canvas(root, project)
     maps = add(root, "projectlayers")
     if project.samples is not None and samples is not None:
         _add_samples(maps, project, project.samples, samples)
+    if project.flags is not None and masked is not None:
+        add_flag_layer(maps, masked, project.flags)
     for layer in project.layers:
         _add_map(maps, project, layer, nodes[layer])
     order = add(root, "layerorder")
-    for node in ([samples] if samples else []) + [nodes[layer] for layer in project.layers]:
+    for node in (
+        ([samples] if samples else []) + ([masked] if masked else []) + [nodes[layer] for layer in project.layers]
+    ):
         add(order, "layer", id=node.id)
     _add_properties(root, project)
     _add_metadata(root, project)
@@ -234,6 +250,14 @@ def _nodes(project: _Project) -> tuple[dict[MapLayer, Node], Node | None]:
         return nodes, None
     source = f"{_relative(project.samples, project.folder)}|layername={SAMPLES_LAYER}"
     return nodes, Node(layer_id(source), "Samples", source, "ogr", checked=True)
+
+
+def _flag_node(project: _Project) -> Node | None:
+    """The tree's node of the masked cells."""
+    if project.flags is None:
+        return None
+    source = _relative(project.flags, project.folder)
+    return Node(layer_id(source), "Masked cells", source, "gdal", len(flag_style(project.flags).entries), checked=False)
 
 
 def _add_canvas(root: ET.Element, project: _Project) -> None:
