@@ -69,10 +69,10 @@ class Dense:
         """Rows (n, in) to (n, out)."""
         found = rows @ self.weight.T + self.bias
         if self.activation == "relu":
-            return np.maximum(found, np.float32(0))
+            return np.asarray(np.maximum(found, np.float32(0)), np.float32)
         if self.activation == "sigmoid":
             return np.asarray(1 / (1 + np.exp(-found)), np.float32)
-        return np.asarray(found)
+        return np.asarray(found, np.float32)
 
     def after(self, scale: Scale) -> Dense:
         """The layer that takes spectra as they are, where this one takes standardised ones."""
