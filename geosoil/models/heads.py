@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from geosoil.errors import ModelError, UsageError
+from geosoil.models.dnn import DnnHead, fit_dnn
 from geosoil.models.linear import LinearHead, fit_linear
+from geosoil.models.spectral_forest import ForestHead, fit_forest, fit_fractional_forest
 from geosoil.models.svr import SvrHead, fit_svr
 from geosoil.prep.pls import checked
 
@@ -16,15 +18,31 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64
 
-__all__ = ["KINDS", "Head", "HeadSettings", "LinearHead", "SvrHead", "fit_head", "restore_head"]
+__all__ = [
+    "KINDS",
+    "DnnHead",
+    "ForestHead",
+    "Head",
+    "HeadSettings",
+    "LinearHead",
+    "SvrHead",
+    "fit_head",
+    "restore_head",
+]
 
 _FIT: dict[str, Callable[[Float64, Float64, HeadSettings, ArrayLike | None, int], Head]] = {
     "plsr": fit_linear,
     "svr": fit_svr,
+    "rf": fit_forest,
+    "fd-rf": fit_fractional_forest,
+    "dnn": fit_dnn,
 }
 _RESTORE: dict[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Head]] = {
     "plsr": LinearHead.restore,
     "svr": SvrHead.restore,
+    "rf": ForestHead.restore,
+    "fd-rf": ForestHead.restore,
+    "dnn": DnnHead.restore,
 }
 
 #: Kinds of heads.
@@ -71,7 +89,8 @@ class HeadSettings:
     Attributes
     ----------
     kind : str
-        ``plsr``: partial least squares. ``svr``: support vectors with a Gaussian kernel.
+        ``plsr``: partial least squares. ``svr``: support vectors with a Gaussian kernel. ``rf``: random
+        forest. ``fd-rf``: the same on the derivative of a fractional order. ``dnn``: a small dense network.
     folds : int, optional
         Folds of the search inside; by default 10 for PLSR (5 below 60 samples) and 5 for the others.
     components : int, optional
@@ -82,6 +101,14 @@ class HeadSettings:
         SVR: settings that the search tries; 1 takes C = 1, gamma = 1/F and a tube of 0.1.
     c, gamma, epsilon : (float, float)
         SVR: least and largest penalty; kernel width in units of 1/F; tube in standard deviations of the response.
+    trees : int
+        Forests: number of trees.
+    orders : tuple of float
+        FD-RF: orders of the derivative that are tried.
+    pieces : tuple of int
+        FD-RF: numbers of bands of the spectra that lie one after the other among the features; one by default.
+    members : int
+        Network: how many are averaged.
     """
 
     kind: str = "plsr"
@@ -94,14 +121,19 @@ class HeadSettings:
     c: tuple[float, float] = (1e-2, 1e3)
     gamma: tuple[float, float] = (1e-3, 10.0)
     epsilon: tuple[float, float] = (0.01, 0.5)
+    trees: int = 500
+    orders: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    pieces: tuple[int, ...] = ()
+    members: int = 5
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"head {self.kind!r} is not known", code="GS-HEAD", hint=f"take one of {', '.join(KINDS)}")
         ranges = {"c": self.c, "gamma": self.gamma, "epsilon": self.epsilon}
         wrong = [name for name, (least, most) in ranges.items() if not 0 < least <= most]
-        counts = ("most_components", "budget")
+        counts = ("most_components", "budget", "trees", "members")
         wrong += [name for name in counts if getattr(self, name) < 1]
+        wrong += ["orders"] if not self.orders or min(self.orders) < 0 else []
         if wrong:
             raise UsageError(f"head settings are out of range: {', '.join(wrong)}", code="GS-HEAD")
 
@@ -143,4 +175,7 @@ def restore_head(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArra
     """Inverse of `Head.state`; raises ModelError ``GS-MODEL-DAMAGED`` where the parts do not fit."""
     if kind not in _RESTORE:
         raise ModelError(f"a head of kind {kind!r} is not known", code="GS-MODEL-DAMAGED")
-    return _RESTORE[kind](meta, arrays)
+    head = _RESTORE[kind](meta, arrays)
+    if head.kind != kind:
+        raise ModelError(f"a head of kind {head.kind!r} is stored as {kind!r}", code="GS-MODEL-DAMAGED")
+    return head
