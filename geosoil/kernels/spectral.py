@@ -34,6 +34,7 @@ __all__ = [
     "project_out",
     "scale",
     "snv",
+    "splice",
     "walk",
 ]
 
@@ -46,6 +47,8 @@ _MISSING, _FLOORED, _BRIGHT, _FLAT = range(4)
 # What a step says of its row.
 _FINE = -1
 
+# Bands of the middle detector that tell how a spectrum goes on.
+_SPLICE_BANDS = 10
 # Sums may be regrouped and products fused, so that they run in vector registers; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract"}
 _LOG10_2 = 0.30102999566398119521
@@ -387,3 +390,50 @@ def walk(
             counts[state] += 1
             for j in range(out.shape[1]):
                 out[i, j] = np.nan
+
+
+@njit(cache=True, nogil=True)
+def splice(rows: Row, wavelength: Row, ends: Int64) -> None:
+    """Shift the outer of three detectors so that the spectrum has no steps at their joins.
+
+    A straight line through the ten bands of the middle detector next to a join says where the last or first band of
+    the outer one should lie.
+
+    Parameters
+    ----------
+    rows : (n, p) float
+        Changed in place.
+    wavelength : (p,) float64
+        Wavelengths, nm, rising.
+    ends : (2,) int64
+        One past the last band of the first and of the second detector.
+    """
+    first, second = ends[0], ends[1]
+    bands = rows.shape[1]
+    reach = min(_SPLICE_BANDS, second - first)
+    if reach < 2:
+        return
+    for i in range(len(rows)):
+        row = rows[i]
+        if first > 0:
+            shift = _line(row, wavelength, first, first + reach, wavelength[first - 1]) - row[first - 1]
+            for j in range(first):
+                row[j] += shift
+        if second < bands:
+            shift = _line(row, wavelength, second - reach, second, wavelength[second]) - row[second]
+            for j in range(second, bands):
+                row[j] += shift
+
+
+@njit(cache=True, nogil=True)
+def _line(row: Row, wavelength: Row, start: int, stop: int, place: float) -> float:
+    """Where a straight line through some bands lies at another wavelength."""
+    centre, mean = 0.0, 0.0
+    for j in range(start, stop):
+        centre += wavelength[j] / (stop - start)
+        mean += row[j] / (stop - start)
+    together, squares = 0.0, 0.0
+    for j in range(start, stop):
+        together += (wavelength[j] - centre) * (row[j] - mean)
+        squares += (wavelength[j] - centre) ** 2
+    return mean + together / squares * (place - centre)
