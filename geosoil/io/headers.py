@@ -16,6 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geosoil.errors import InputError
 
+from . import envi
 from .addresses import is_remote, redact, short_name, stem, suffix
 from .gdal import DRIVERS, Handle, borrow
 from .grids import parse_crs, same_crs, show_crs
@@ -25,7 +26,10 @@ from .vrt import names_from_sources
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["choose_crs", "open_raster"]
+__all__ = ["NO_MAP", "choose_crs", "open_raster", "sensor_grid"]
+
+#: Codes of what keeps an image off the map; it still has lines and samples.
+NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING"})
 
 # Largest VRT that is read as text, bytes.
 _MOST_VRT = 50 * 2**20
@@ -34,7 +38,7 @@ _VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)<
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
 
 
-def open_raster(address: str, *, crs: str | None = None) -> RasterFile:
+def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) -> RasterFile:
     """Open a raster file that GDAL reads.
 
     Parameters
@@ -43,19 +47,22 @@ def open_raster(address: str, *, crs: str | None = None) -> RasterFile:
         Path or URL.
     crs : str, optional
         CRS of a file that has none.
+    mapped : bool
+        Whether a map grid is needed; else a file without one opens with lines and samples as y and x.
 
     Raises
     ------
     InputError
-        ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-CRS-MISSING``, ``GS-GRID-ROTATED``,
-        ``GS-GRID-MISSING``.
+        ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-RASTER-SIZE``, ``GS-ENVI-HEADER``, ``GS-CRS-MISSING``,
+        ``GS-GRID-ROTATED``, ``GS-GRID-MISSING``.
     """
     _check_content(address)
     try:
         handle = Handle.of(address)
         with borrow(handle) as dataset:
-            return _describe(handle, dataset, crs)
+            return _describe(handle, dataset, crs, mapped)
     except (rasterio.errors.RasterioError, OSError) as error:
+        _check_layout(address)  # an ENVI header that lies says more than GDAL does
         raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
 
 
@@ -80,6 +87,11 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
             hint="leave --crs out, or correct the file; to put it on another grid use --align",
         )
     return found or wanted
+
+
+def sensor_grid(shape: tuple[int, int]) -> GeoBox:
+    """The grid of an image in sensor geometry: one cell a sample and a line, lines counted downwards; no CRS."""
+    return GeoBox(shape, Affine.identity(), None)
 
 
 def _unreadable(address: str, reason: str) -> InputError:
@@ -132,16 +144,14 @@ def _check_vrt(address: str) -> None:
             raise _unreadable(address, f"it reads from the network: {redact(name)[:200]}; give that address itself")
 
 
-def _describe(handle: Handle, dataset: DatasetReader, crs: str | None) -> RasterFile:
+def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: bool) -> RasterFile:
     address = handle.address
     if dataset.count == 0:
         raise _unreadable(address, "it holds no bands (perhaps only subdatasets)")
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise _unreadable(address, "its numbers are complex")
     _check_whole(handle, dataset)
-    found = CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
-    transform = _check_transform(address, dataset)
-    geobox, south_up = _north_up((dataset.height, dataset.width), transform, choose_crs(found, crs, address))
+    geobox, south_up = _grid(dataset, crs, mapped, address)
     indexes = [
         index
         for index, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)
@@ -175,6 +185,19 @@ def _names(dataset: DatasetReader, indexes: list[int], address: str) -> tuple[st
     if len(indexes) == 1:
         return (described[0] or base,)
     return tuple(name or f"{base}_{index}" for name, index in zip(described, indexes, strict=True))
+
+
+def _grid(dataset: DatasetReader, crs: str | None, mapped: bool, address: str) -> tuple[GeoBox, bool]:
+    """The grid, and whether the file is turned over for it."""
+    shape = (dataset.height, dataset.width)
+    try:
+        found = CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
+        transform = _check_transform(address, dataset)
+        return _north_up(shape, transform, choose_crs(found, crs, address))
+    except InputError as error:
+        if mapped or error.code not in NO_MAP:
+            raise
+        return sensor_grid(shape), False
 
 
 def _check_transform(address: str, dataset: DatasetReader) -> Affine:
@@ -228,12 +251,32 @@ def _end_of(dataset: DatasetReader, band: int) -> int:
 
 
 def _check_envi(handle: Handle, dataset: DatasetReader) -> None:
-    header = int(dataset.tags(ns="ENVI").get("header_offset", 0))
-    cells = dataset.width * dataset.height
-    expected = header + sum(cells * np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    if handle.stamp[1] != expected:
-        raise (
-            _truncated(handle.address, [f"size: {handle.stamp[1]} bytes", f"its header says: {expected} bytes"])
-            if handle.stamp[1] < expected
-            else _unreadable(handle.address, f"size: {handle.stamp[1]} bytes; its header says {expected}")
-        )
+    entries = _check_layout(handle.address)
+    if entries.get("file compression", "0") != "0":
+        return
+    begin = int(dataset.tags(ns="ENVI").get("header_offset", 0))
+    band = dataset.width * dataset.height * np.dtype(dataset.dtypes[0]).itemsize
+    expected, size = begin + band * dataset.count, handle.stamp[1]
+    if size == expected:
+        return
+    details = [f"size: {size} bytes", f"its header says: {expected} bytes"]
+    if (size - begin) % band == 0 and size > begin:
+        details.append(f"the size is that of {(size - begin) // band} bands; its header says {dataset.count}")
+    if size < expected:
+        raise _truncated(handle.address, details)
+    raise InputError(
+        f"{short_name(handle.address)} is longer than its header says",
+        code="GS-RASTER-SIZE",
+        details=[f"file: {redact(handle.address)}", *details],
+        hint="correct lines, samples, bands, data type or header offset in the header, or take the header of this file",
+    )
+
+
+def _check_layout(address: str) -> dict[str, str]:
+    """The entries of the ENVI header beside a local file, when they are sound; none where there is no header."""
+    header = None if is_remote(address) else envi.find_header(Path(address))
+    if header is None or not envi.is_header(header):
+        return {}
+    entries = envi.read_header(header)
+    envi.check_layout(entries, header)
+    return entries

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from difflib import get_close_matches
-from itertools import chain, groupby
+from itertools import groupby
+from pathlib import Path
 from typing import Any, cast
 
 import dask.array as da
@@ -15,36 +16,25 @@ from odc.geo.xr import xr_coords
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
-from geosoil.types import PathLike, WindowReader
+from geosoil.registry import reader_for
+from geosoil.types import Opened, PathLike
 
 from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
+from .cube import RasterReader, with_settings
 from .grids import refuse_mismatch, same_crs, same_grid, show_grid
-from .headers import open_raster
 from .lazy import lazy_array, reader_of
+from .products import addresses_of
 from .rasterfile import FileStack
-from .stores import cube_of, is_store, open_store
+from .stores import cube_of, facts_of
 from .variables import Cube
+from .wavelengths import mark_overlaps
 
 __all__ = ["open_scene"]
 
 Source = PathLike | xr.DataArray | xr.Dataset
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the scene's bands: what messages call them, their names, grid, reader, and the files they come from."""
-
-    address: str
-    bands: Bands
-    geobox: GeoBox
-    reader: WindowReader
-    sources: tuple[str, ...]
-    held: bool = False  # an object of the caller's, not a file
-
-    def data(self, chunks: int) -> da.Array:
-        # The user's own arrays keep their chunks and their graph; all else is read window by window.
-        return self.reader.array if isinstance(self.reader, Cube) else lazy_array(self.reader, chunks)
+#: What a band is of which a source does not say it, when another one does.
+_UNTOLD: dict[str, Any] = {"classes": False, "good": True, "why": ""}
 
 
 def open_scene(
@@ -56,14 +46,20 @@ def open_scene(
     classes: Iterable[str] = (),
     chunks: int = 512,
     crs: str | None = None,
+    mapped: bool = True,
+    wavelengths: PathLike | None = None,
+    scale: float | None = None,
 ) -> xr.DataArray:
-    """Open a covariate stack as a lazy scene; no data are read.
+    """Open a covariate stack or a hyperspectral cube as a lazy scene.
+
+    No data are read, but for few cells of a cube of which nothing else tells the scale.
 
     Parameters
     ----------
     source : path, DataArray or Dataset, or a sequence of them
-        Files (GeoTIFF, COG, VRT, ENVI, JPEG 2000, NetCDF), Zarr stores, folders, globs, ``https://``, ``s3://`` and
-        ``/vsi`` addresses; or xarray objects with their dimensions in any order.
+        Files (GeoTIFF, COG, VRT, ENVI, JPEG 2000, NetCDF), Zarr stores, products of a sensor (a folder, an archive or
+        their main file), folders, globs, ``https://``, ``s3://`` and ``/vsi`` addresses; or xarray objects with their
+        dimensions in any order.
     align : path, optional
         Raster whose grid all others are put on. Without it, sources on different grids are refused.
     resampling : {"bilinear", "nearest", "cubic", "average", "mode"}
@@ -76,21 +72,32 @@ def open_scene(
         Edge of the chunks, cells.
     crs : str, optional
         CRS of sources that have none.
+    mapped : bool
+        Whether a map grid is needed. Else a source without one opens in sensor geometry: y counts lines downwards, x
+        counts samples, and there is no CRS.
+    wavelengths : path, optional
+        Table with the columns ``wavelength`` and, where known, ``fwhm`` and ``good``, for a raster file that has no
+        wavelengths, or wrong ones.
+    scale : float, optional
+        Stored numbers are reflectance times this, whatever the file says: 10000, 100 for percent, 1.
 
     Returns
     -------
     DataArray
         ``(band, y, x)`` float32, NaN where there is no data; see the page on architecture. ``attrs["sources"]`` names
-        the files, without what may be secret in their addresses.
+        the files, without what may be secret in their addresses. A cube has wavelengths in nm, and ``attrs`` say what
+        it holds: ``quantity`` (reflectance from 0 to 1, radiance or bare counts, dn), ``units``, ``scale`` (how it was
+        found), ``sensor`` and ``acquired`` where they are told, and ``notes``.
 
     Raises
     ------
     InputError
         With code ``GS-FILE-MISSING``, ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-CRS-MISSING``,
-        ``GS-GRID-MISMATCH``, ``GS-GRID-ROTATED``, ``GS-BANDS-TWICE`` or ``GS-BANDS-UNKNOWN``; ``GS-RASTER-READ`` when
-        data are read later.
+        ``GS-GRID-MISMATCH``, ``GS-GRID-ROTATED``, ``GS-BANDS-TWICE`` or ``GS-BANDS-UNKNOWN``; for cubes
+        ``GS-ENVI-HEADER``, ``GS-RASTER-SIZE``, ``GS-BYTE-ORDER``, ``GS-WAVELENGTH``, ``GS-WAVELENGTH-UNIT``,
+        ``GS-WAVELENGTH-TABLE``, ``GS-SCALE`` or ``GS-QUANTITY-MIXED``; ``GS-RASTER-READ`` when data are read later.
     UsageError
-        ``GS-SOURCE`` where `source` is none of these, ``GS-RESAMPLING``, ``GS-CHUNKS``.
+        ``GS-SOURCE`` where `source` is none of these, ``GS-RESAMPLING``, ``GS-CHUNKS``, ``GS-CUBE-SETTINGS``.
 
     Examples
     --------
@@ -106,16 +113,18 @@ def open_scene(
     """
     _check_settings(resampling, chunks)
     class_names = tuple(classes)
-    parts = _parts(source, chunks, crs)
+    how = RasterReader() if wavelengths is None and scale is None else _how(wavelengths, scale)
+    parts = _parts(source, chunks, crs, mapped, how)
     sources = tuple(one for part in parts for one in part.sources)
+    facts = _facts(parts)
     _check_unique(parts)
     offered = [name for part in parts for name in part.bands.names]
     _check_known("bands", bands, offered)
     _check_known("classes", class_names, offered)
-    target = _target(parts, align)
-    marked = [_marked(part, class_names) for part in _stacked(parts)]
+    target = _target(parts, align, held=any(_is_held(one) for one in _listed(source)))
+    marked = [_marked(part, class_names) for part in _stacked(_joined(parts))]
     placed = [_put_on(part, target, resampling) for part in marked]
-    return _scene(_chosen(placed, bands), target, chunks, sources)
+    return _scene(_chosen(placed, bands), target, chunks, {"sources": sources, **facts})
 
 
 def _check_settings(resampling: str, chunks: int) -> None:
@@ -129,36 +138,106 @@ def _check_settings(resampling: str, chunks: int) -> None:
         raise UsageError(f"chunks of {chunks} cells are too small", code="GS-CHUNKS")
 
 
-def _parts(source: Source | Sequence[Source], chunks: int, crs: str | None) -> list[_Part]:
-    if isinstance(source, (xr.DataArray, xr.Dataset)):
-        return [_held(source, "the scene", chunks, crs)]
-    if isinstance(source, (list, tuple)) and any(isinstance(one, (xr.DataArray, xr.Dataset)) for one in source):
-        parts: list[_Part] = []
-        for place, one in enumerate(source, start=1):
+def _how(wavelengths: PathLike | None, scale: float | None) -> RasterReader:
+    """The reader of raster files with what the user says of them."""
+    return with_settings(RasterReader(), None if wavelengths is None else Path(wavelengths).expanduser(), scale)
+
+
+def _is_held(source: object) -> bool:
+    """Whether a source is an object of the caller's, not a file."""
+    return isinstance(source, (xr.DataArray, xr.Dataset))
+
+
+def _listed(source: Source | Sequence[Source]) -> Sequence[Source]:
+    return source if isinstance(source, (list, tuple)) else [cast(Source, source)]
+
+
+def _parts(
+    source: Source | Sequence[Source], chunks: int, crs: str | None, mapped: bool, how: RasterReader
+) -> list[Opened]:
+    listed = _listed(source)
+    if any(_is_held(one) for one in listed):
+        parts: list[Opened] = []
+        for place, one in enumerate(listed, start=1):
             if isinstance(one, (xr.DataArray, xr.Dataset)):
-                parts.append(_held(one, f"array {place}", chunks, crs))
+                label = f"array {place}" if len(listed) > 1 else "the scene"
+                parts.append(_held(one, label, chunks, crs, mapped))
             else:
-                parts.extend(_open(address, crs) for address in expand(one))
-        return parts
-    return [_open(address, crs) for address in expand(cast(PathLike | Sequence[PathLike], source))]
+                parts.extend(_open(address, crs, mapped, how) for address in addresses_of(one))
+    else:
+        addresses = addresses_of(cast(PathLike | Sequence[PathLike], source))
+        parts = [_open(address, crs, mapped, how) for address in addresses]
+    if how != RasterReader():
+        _check_heeded(parts)
+    return parts
 
 
-def _held(source: xr.DataArray | xr.Dataset, label: str, chunks: int, crs: str | None) -> _Part:
-    cube = cube_of(source, chunks=chunks, crs=crs, label=label)
+def _held(source: xr.DataArray | xr.Dataset, label: str, chunks: int, crs: str | None, mapped: bool) -> Opened:
+    cube = cube_of(source, chunks=chunks, crs=crs, label=label, mapped=mapped)
     sources = tuple(str(one) for one in source.attrs.get("sources", ()))
-    return _Part(label, cube.bands, cube.geobox, reader_of(cube.array) or cube, sources, held=True)
+    return Opened(label, cube.bands, cube.geobox, reader_of(cube.array) or cube, sources, facts_of(source.attrs))
 
 
-def _open(address: str, crs: str | None) -> _Part:
-    sources = (redact(address),)
-    if is_store(address):
-        stack = open_store(address, crs=crs)
-        return _Part(address, stack.bands, stack.geobox, stack, sources)
-    file = open_raster(address, crs=crs)
-    return _Part(address, Bands(file.names), file.geobox, FileStack((file,)), sources)
+def _open(address: str, crs: str | None, mapped: bool = True, how: RasterReader | None = None) -> Opened:
+    reader = reader_for(address)
+    return (how if how is not None and isinstance(reader, RasterReader) else reader).open(
+        address, crs=crs, mapped=mapped
+    )
 
 
-def _check_unique(parts: Sequence[_Part]) -> None:
+def _check_heeded(parts: Sequence[Opened]) -> None:
+    """Refuse settings of one raster file that would be heeded by none or several, or by one without wavelengths."""
+    files = [part for part in parts if isinstance(part.reader, FileStack)]
+    if len(files) != 1 or not files[0].bands.wavelength_nm:
+        raise UsageError(
+            "wavelengths and scale are settings of one raster file that has wavelengths",
+            code="GS-CUBE-SETTINGS",
+            details=[f"source: {redact(part.address)}" for part in parts[:10]],
+            hint="open the file by itself; for one without wavelengths name a table of them: wavelengths=PATH",
+        )
+
+
+def _facts(parts: Sequence[Opened]) -> dict[str, Any]:
+    """What all parts tell alike of their values, and the notes of all; nothing where one tells nothing."""
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.facts.get("notes", ())))
+    told = [part.facts for part in parts]
+    quantities = {part.facts["quantity"]: part for part in parts if "quantity" in part.facts}
+    if len(quantities) > 1:
+        raise InputError(
+            f"the sources hold {' and '.join(sorted(quantities))}",
+            code="GS-QUANTITY-MIXED",
+            details=[f"{quantity}: {redact(part.address)}" for quantity, part in quantities.items()],
+            hint="bring them to one quantity first",
+        )
+    alike = {
+        name: value
+        for name, value in told[0].items()
+        if name != "notes" and all(name in one and _same(one[name], value) for one in told)
+    }
+    return {**alike, **({"notes": notes} if notes else {})}
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays
+        return one is other
+
+
+def _joined(parts: Sequence[Opened]) -> list[Opened]:
+    """The parts of a cube in several files, with the overlaps of detectors between them marked."""
+    if len(parts) < 2 or not all(part.bands.wavelength_nm for part in parts):
+        return list(parts)
+    bands, _ = mark_overlaps(_merged([part.bands for part in parts]))
+    found, first = [], 0
+    for part in parts:
+        places = range(first, first + len(part.bands))
+        found.append(replace(part, bands=bands.take(places)))
+        first = places.stop
+    return found
+
+
+def _check_unique(parts: Sequence[Opened]) -> None:
     owners: dict[str, list[str]] = {}
     for part in parts:
         for name in part.bands.names:
@@ -190,9 +269,9 @@ def _check_known(what: str, asked: Sequence[str], offered: Sequence[str]) -> Non
     )
 
 
-def _stacked(parts: Sequence[_Part]) -> list[_Part]:
+def _stacked(parts: Sequence[Opened]) -> list[Opened]:
     """Neighbouring files on one grid as one part, so that a chunk holds all of their bands."""
-    found: list[_Part] = []
+    found: list[Opened] = []
     for part in parts:
         last = found[-1] if found else None
         if last is not None and _join(last, part):
@@ -203,44 +282,54 @@ def _stacked(parts: Sequence[_Part]) -> list[_Part]:
     return found
 
 
-def _join(last: _Part, part: _Part) -> bool:
+def _join(last: Opened, part: Opened) -> bool:
     both_files = isinstance(last.reader, FileStack) and isinstance(part.reader, FileStack)
     return both_files and same_grid(last.geobox, part.geobox)
 
 
 def _merged(bands: Sequence[Bands]) -> Bands:
-    """The bands of several parts, one after the other; what not all of them tell is left out."""
+    """The bands of several parts, one after the other; wavelengths that not all of them tell are left out."""
 
     def joined(field: str) -> tuple[Any, ...]:
         values = [getattr(one, field) for one in bands]
-        return tuple(chain.from_iterable(values)) if all(values) else ()
+        if all(values) or (any(values) and field in _UNTOLD):
+            filled = [told or (_UNTOLD[field],) * len(one) for told, one in zip(values, bands, strict=True)]
+            return tuple(value for part in filled for value in part)
+        return ()
 
     return Bands(**{field.name: joined(field.name) for field in fields(Bands)})
 
 
-def _marked(part: _Part, classes: Sequence[str]) -> _Part:
+def _marked(part: Opened, classes: Sequence[str]) -> Opened:
     """The part with its class bands marked, beside those that it marks itself."""
     known = part.bands.classes or (False,) * len(part.bands)
     marks = tuple(mark or name in classes for name, mark in zip(part.bands.names, known, strict=True))
     return replace(part, bands=replace(part.bands, classes=marks))
 
 
-def _target(parts: Sequence[_Part], align: PathLike | None) -> GeoBox:
+def _target(parts: Sequence[Opened], align: PathLike | None, *, held: bool) -> GeoBox:
     """The scene's grid."""
     if align is None:
         try:
             refuse_mismatch([(part.address, part.geobox) for part in parts])
         except InputError as error:
-            if any(part.held for part in parts):
+            if held:
                 error.hint = "put them on one grid first: one.odc.reproject(other.odc.geobox)"
             raise
         return parts[0].geobox
+    bare = [part for part in parts if part.geobox.crs is None]
+    if bare:
+        raise InputError(
+            f"{short_name(bare[0].address)} has no georeference, and cannot be aligned",
+            code="GS-GRID-MISSING",
+            hint="put it on a map grid first",
+        )
     like = [_open(address, None) for address in expand(align)]
     refuse_mismatch([(part.address, part.geobox) for part in like])
     return like[0].geobox
 
 
-def _put_on(part: _Part, target: GeoBox, resampling: str) -> _Part:
+def _put_on(part: Opened, target: GeoBox, resampling: str) -> Opened:
     if same_grid(part.geobox, target):
         return part
     _check_overlap(part, target)
@@ -249,7 +338,7 @@ def _put_on(part: _Part, target: GeoBox, resampling: str) -> _Part:
     return replace(part, geobox=target, reader=reader)
 
 
-def _check_overlap(part: _Part, target: GeoBox) -> None:
+def _check_overlap(part: Opened, target: GeoBox) -> None:
     if _overlap(part.geobox, target):
         return
     raise InputError(
@@ -265,7 +354,7 @@ def _overlap(one: GeoBox, other: GeoBox) -> bool:
     return bool(outline.intersects(other.extent))
 
 
-def _chosen(parts: Sequence[_Part], wanted: Sequence[str]) -> list[_Part]:
+def _chosen(parts: Sequence[Opened], wanted: Sequence[str]) -> list[Opened]:
     """The bands asked for, in that order; neighbours from one part stay together."""
     if not wanted:
         return list(parts)
@@ -278,9 +367,14 @@ def _chosen(parts: Sequence[_Part], wanted: Sequence[str]) -> list[_Part]:
     return found
 
 
-def _scene(parts: Sequence[_Part], grid: GeoBox, chunks: int, sources: tuple[str, ...]) -> xr.DataArray:
-    arrays = [part.data(chunks) for part in parts]
+def _data(part: Opened, chunks: int) -> da.Array:
+    # The user's own arrays keep their chunks and their graph; all else is read window by window.
+    return part.reader.array if isinstance(part.reader, Cube) else lazy_array(part.reader, chunks)
+
+
+def _scene(parts: Sequence[Opened], grid: GeoBox, chunks: int, attrs: Mapping[str, Any]) -> xr.DataArray:
+    arrays = [_data(part, chunks) for part in parts]
     data = arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
     coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **_merged([part.bands for part in parts]).coords()}
     # Named, as xarray would else show dask's name of the data.
-    return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, name="scene", attrs={"sources": sources})
+    return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, name="scene", attrs=dict(attrs))

@@ -57,7 +57,7 @@ class BandFormat:
 
     def decode_into(self, values: Float32, stored: NDArray[Any]) -> None:
         """The same, into a given array; that may be `stored` itself."""
-        missing = self._missing(stored)
+        missing = self.missing(stored)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.scale != 1.0 or self.offset != 0.0:
                 values[...] = stored.astype(np.float64) * self.scale + self.offset
@@ -65,7 +65,8 @@ class BandFormat:
                 values[...] = stored
         values[missing] = np.nan
 
-    def _missing(self, stored: NDArray[Any]) -> Bool:
+    def missing(self, stored: NDArray[Any]) -> Bool:
+        """Where stored numbers stand for no data, or are none."""
         if stored.dtype.kind == "f":
             with np.errstate(invalid="ignore"):
                 missing: Bool = ~(np.abs(stored) < EDGE)  # NaN and infinity too
@@ -123,7 +124,7 @@ class RasterFile:
             ``GS-RASTER-READ`` with file, bands and window.
         """
         formats = [self.formats[place] for place in bands]
-        stored, mask = self._read_stored([one.index for one in formats], rows, cols)
+        stored, mask = self.read_stored([one.index for one in formats], rows, cols)
         values = stored if stored.dtype == np.float32 else np.empty(stored.shape, np.float32)
         for place, one in enumerate(formats):
             source = stored[place]
@@ -132,9 +133,13 @@ class RasterFile:
             values[mask == 0] = np.nan
         return values[:, ::-1] if self.south_up else values
 
-    def _read_stored(
+    def read_stored(
         self, indexes: list[int], rows: tuple[int, int], cols: tuple[int, int]
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """Numbers as they are stored, by the bands' numbers in the file, with the mask where the file has one.
+
+        In a file that is stored from the south on, the rows come in that order.
+        """
         height = int(self.geobox.shape[0])
         top = height - rows[1] if self.south_up else rows[0]
         window = Window(cols[0], top, cols[1] - cols[0], rows[1] - rows[0])

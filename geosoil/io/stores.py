@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import odc.geo.xr  # noqa: F401 - gives xarray objects their .odc
@@ -16,15 +18,17 @@ from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError, listing
+from geosoil.types import Opened
 
 from .addresses import is_remote, redact, short_name, suffix
-from .headers import choose_crs
+from .headers import NO_MAP, choose_crs, sensor_grid
 from .variables import Cube, Variable, VariableStack
+from .wavelengths import Spectral
 
 if TYPE_CHECKING:
     from geosoil.types import Float64
 
-__all__ = ["cube_of", "is_store", "open_store"]
+__all__ = ["StoreReader", "cube_of", "facts_of", "is_store", "open_store"]
 
 _NETCDF = frozenset({".nc", ".nc4", ".cdf", ".h5", ".hdf5"})
 #: Names of rows and columns, as they are met.
@@ -33,6 +37,35 @@ _SPATIAL = (("y", "x"), ("latitude", "longitude"), ("lat", "lon"), ("northing", 
 _NUMBER = re.compile(r"-?[\d.]+|\d{4}-\d\d-\d\d(T[\d:]+)?")
 #: Part of a cell by which coordinates may leave a regular grid; those of float32 are rounded.
 _REGULAR = 0.05
+#: What a scene tells of its values.
+_FACTS = ("quantity", "units", "sensor", "acquired", "notes", "scale", "sun_zenith_deg")
+
+
+@dataclass(frozen=True)
+class StoreReader:
+    """Opens NetCDF files and Zarr stores."""
+
+    def accepts(self, address: str) -> bool:
+        """Whether `is_store`."""
+        return is_store(address)
+
+    def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
+        """See `types.Reader`."""
+        stack = open_store(address, crs=crs, mapped=mapped)
+        attrs = [one.array.attrs for one in stack.variables]
+        facts = facts_of(attrs[0]) if len(attrs) == 1 and stack.bands.wavelength_nm else {}
+        return Opened(address, stack.bands, stack.geobox, stack, (redact(address),), facts)
+
+
+def facts_of(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the attributes of a scene tell of its values; nothing where they do not say what the values are."""
+    if attrs.get("quantity") not in {"reflectance", "radiance", "dn"}:
+        return {}
+    found = {name: attrs[name] for name in _FACTS if name in attrs}
+    if "notes" in found:
+        notes = found["notes"]
+        found["notes"] = (notes,) if isinstance(notes, str) else tuple(str(one) for one in notes)
+    return found
 
 
 def is_store(address: str) -> bool:
@@ -44,7 +77,7 @@ def is_store(address: str) -> bool:
     return suffix(address) in _NETCDF | {".zarr"} or (not is_remote(address) and Path(address).is_dir())
 
 
-def open_store(address: str, *, crs: str | None = None) -> VariableStack:
+def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> VariableStack:
     """Open a NetCDF file or a Zarr store.
 
     Raises
@@ -66,7 +99,7 @@ def open_store(address: str, *, crs: str | None = None) -> VariableStack:
     if suffix(address) not in _NETCDF:
         # A Zarr store lists its members as they come, and not twice in the same order.
         dataset = dataset[sorted(dataset.data_vars, key=str)]
-    return _stack_of(dataset, address, crs, _stamp(address))
+    return _stack_of(dataset, address, crs, _stamp(address), mapped=mapped)
 
 
 def _engine(address: str) -> str:
@@ -83,7 +116,12 @@ def _stamp(address: str) -> str:
 
 
 def cube_of(
-    source: xr.DataArray | xr.Dataset, *, chunks: int, crs: str | None = None, label: str = "the scene"
+    source: xr.DataArray | xr.Dataset,
+    *,
+    chunks: int,
+    crs: str | None = None,
+    label: str = "the scene",
+    mapped: bool = True,
 ) -> Cube:
     """The bands of an xarray object as one lazy array; dask arrays keep their chunks and stay uncomputed.
 
@@ -97,8 +135,10 @@ def cube_of(
         CRS where the object has none.
     label : str
         What messages call it.
+    mapped : bool
+        Whether a map grid is needed.
     """
-    stack = _stack_of(source, label, crs, tokenize(source))
+    stack = _stack_of(source, label, crs, tokenize(source), mapped=mapped)
     if isinstance(source, xr.DataArray) and _is_scene(source):
         return Cube(source.data, stack.bands, stack.geobox)
     return Cube(stack.lazy(chunks), stack.bands, stack.geobox)
@@ -107,21 +147,31 @@ def cube_of(
 def _is_scene(source: xr.DataArray) -> bool:
     """Whether `open_scene` made it, so that nothing is left to decode."""
     ours = source.dims == ("band", "y", "x") and source.dtype == np.float32 and source.chunks is not None
-    return ours and "sources" in source.attrs and "classes" in source.coords and bool(source["y"][0] >= source["y"][-1])
+    in_order = ours and (bool(source["y"][0] >= source["y"][-1]) or source.odc.crs is None)
+    return in_order and "sources" in source.attrs and "classes" in source.coords
 
 
-def _stack_of(source: xr.DataArray | xr.Dataset, address: str, crs: str | None, stamp: str) -> VariableStack:
+def _stack_of(
+    source: xr.DataArray | xr.Dataset, address: str, crs: str | None, stamp: str, *, mapped: bool
+) -> VariableStack:
     gridded = _gridded(source, address)
-    geobox = _geobox(gridded[0], source, address, crs)
     single = isinstance(source, xr.DataArray)
-    return VariableStack(tuple(_north_up(one) for one in gridded), _bands(gridded, single=single), geobox, stamp)
+    bands = _bands(gridded, single=single)
+    try:
+        geobox = _geobox(gridded[0], source, address, crs)
+        return VariableStack(tuple(_north_up(one) for one in gridded), bands, geobox, stamp)
+    except InputError as error:
+        if mapped or error.code not in NO_MAP:
+            raise
+    ordered = tuple(_planes(one.transpose(..., *_spatial(one))) for one in gridded)  # type: ignore[misc]
+    return VariableStack(ordered, bands, sensor_grid(ordered[0].array.shape[-2:]), stamp)  # type: ignore[arg-type]
 
 
 def _bands(gridded: list[xr.DataArray], *, single: bool) -> Bands:
     """What is known of the bands; names along a band axis stand alone, so that a written scene comes back as it was."""
     named = [_has_named_bands(one) for one in gridded]
     if named == [True]:
-        return Bands.of(_plain_facts(gridded[0]))
+        return _in_nm(Bands.of(_plain_facts(gridded[0])), gridded[0])
     told = [_names(one, single=single) for one in gridded]
     if sum(named) == 1:
         place = named.index(True)
@@ -134,10 +184,21 @@ def _bands(gridded: list[xr.DataArray], *, single: bool) -> Bands:
 
 def _plain_facts(array: xr.DataArray) -> xr.DataArray:
     """The array without coordinates that only share their name with what `Bands` takes."""
-    facts = [field for field in ("classes", "wavelength", "fwhm", "good") if field in array.coords]
+    kinds = {"classes": "iufb", "wavelength": "iufb", "fwhm": "iufb", "good": "iufb", "why": "UTO"}
+    facts = [field for field in kinds if field in array.coords]
     return array.drop_vars(
-        [one for one in facts if array[one].dims != ("band",) or array[one].dtype.kind not in "iufb"]
+        [one for one in facts if array[one].dims != ("band",) or array[one].dtype.kind not in kinds[one]]
     )
+
+
+def _in_nm(bands: Bands, array: xr.DataArray) -> Bands:
+    """The bands with wavelengths in nm, where their coordinate states another unit."""
+    unit = array["wavelength"].attrs.get("units") if bands.wavelength_nm else None
+    if unit is None:
+        return bands
+    where = str(array.name or "the scene")
+    found = Spectral.of(bands.wavelength_nm, str(unit), fwhm=bands.fwhm_nm, where=where)
+    return replace(bands, wavelength_nm=found.wavelength_nm, fwhm_nm=found.fwhm_nm)
 
 
 def _has_named_bands(source: xr.DataArray) -> bool:
@@ -151,9 +212,11 @@ def _north_up(array: xr.DataArray) -> Variable:
     ordered = array.transpose(..., rows, cols)
     centres = ordered[rows].values
     flip = len(centres) > 1 and centres[1] > centres[0]
-    ordered = ordered.isel({rows: slice(None, None, -1)}) if flip else ordered
-    planes = int(np.prod(ordered.shape[:-2]))
-    return Variable(ordered, tuple(range(planes)))
+    return _planes(ordered.isel({rows: slice(None, None, -1)}) if flip else ordered)
+
+
+def _planes(ordered: xr.DataArray) -> Variable:
+    return Variable(ordered, tuple(range(int(np.prod(ordered.shape[:-2])))))
 
 
 def _names(variable: xr.DataArray, *, single: bool) -> list[str]:

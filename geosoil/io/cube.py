@@ -1,0 +1,218 @@
+"""Raster files as GDAL reads them, with the wavelengths of their bands where they have any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from geosoil.bands import Bands
+from geosoil.errors import InputError, UsageError
+from geosoil.types import Opened
+
+from . import envi
+from .addresses import is_remote, redact, stem
+from .calibration import calibrate
+from .gdal import borrow
+from .headers import open_raster
+from .rasterfile import FileStack, RasterFile
+from .stores import is_store
+from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
+
+__all__ = ["SENSOR_GEOMETRY", "RasterReader", "facts_of", "with_settings"]
+
+#: What a scene without a map grid says.
+SENSOR_GEOMETRY = "no map grid: y counts lines downwards and x samples, from the upper left; not for mapping"
+#: Wavelength at the end of a name, as GDAL and others write it behind the band's own name.
+_IN_NAME = re.compile(r"\s*\(\s*[\d.]+ ?(nm|um|µm|nanomet(er|re)s?|micromet(er|re)s?)\s*\)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RasterReader:
+    """Opens what GDAL reads: GeoTIFF, ENVI, VRT, JPEG 2000; with wavelengths from the file or a table beside it.
+
+    Attributes
+    ----------
+    wavelengths : Path, optional
+        Table of wavelengths to use instead of what the file says.
+    scale : float, optional
+        Stored numbers are reflectance times this.
+    """
+
+    wavelengths: Path | None = None
+    scale: float | None = None
+
+    def accepts(self, address: str) -> bool:
+        """Whatever is no folder and no store; whether it is a raster shows on opening."""
+        return not is_store(address)
+
+    def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
+        """See `types.Reader`."""
+        address = _data_of(address)
+        file = open_raster(address, crs=crs, mapped=mapped)
+        words, each = _words(file)
+        spectral = self._spectral(file, words, each)
+        notes = () if file.geobox.crs is not None else (SENSOR_GEOMETRY,)
+        if spectral is None:
+            facts: dict[str, Any] = {"notes": notes} if notes else {}
+            return Opened(address, Bands(file.names), file.geobox, FileStack((file,)), (redact(address),), facts)
+        return _cube(file, spectral, words, self.scale, notes)
+
+    def _spectral(
+        self, file: RasterFile, words: Mapping[str, str], each: Sequence[Mapping[str, str]]
+    ) -> Spectral | None:
+        count = len(file.formats)
+        table = self.wavelengths or _table_beside(file)
+        if table is not None:
+            return read_table(table, count)
+        return envi.spectral_of(words, count, redact(file.handle.address)) or _of_bands(each, file)
+
+
+def _data_of(address: str) -> str:
+    """The data file, where the header of one is named."""
+    path = Path(address)
+    if is_remote(address) or path.suffix.lower() != ".hdr" or not envi.is_header(path):
+        return address
+    found = envi.find_data(path)
+    if found is None:
+        raise InputError(
+            f"{path.name[:40]} has no data file beside it",
+            code="GS-FILE-MISSING",
+            details=[f"header: {path}"],
+            hint="it is the header of a file of the same name, such as .dat, .img, .bsq, .bil or .bip",
+        )
+    return str(found)
+
+
+def _words(file: RasterFile) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """What the file says of itself, and of each of its bands."""
+    with borrow(file.handle) as dataset:
+        words = band_words(dataset.tags())
+        each = [_band_tags(dataset.tags(one.index), dataset.tags(one.index, ns="IMAGERY")) for one in file.formats]
+        for name, text in dataset.tags(ns="ENVI").items():
+            words.update(band_words({name: text}))
+        is_envi = dataset.driver == "ENVI"
+    header = envi.find_header(Path(file.handle.address)) if is_envi and not is_remote(file.handle.address) else None
+    if header is not None:
+        words.update(envi.read_header(header))
+    if not is_envi:
+        words.pop("byte order", None)
+        if "{" not in words.get("wavelength", ""):  # one number for the whole file is some other fact
+            words.pop("wavelength", None)
+    return words, each
+
+
+def _band_tags(tags: Mapping[str, str], imagery: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a band; of the domain IMAGERY, which is rounded, only what the others do not tell."""
+    found = band_words(tags)
+    if "wavelength" not in found and "CENTRAL_WAVELENGTH_UM" in imagery:
+        found.update({"wavelength": imagery["CENTRAL_WAVELENGTH_UM"], "wavelength units": "um"})
+        found.update({"fwhm": imagery["FWHM_UM"]} if "FWHM_UM" in imagery else {})
+    return found
+
+
+def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile) -> Spectral | None:
+    """Wavelengths from tags of the bands; None where no band has any."""
+    having = [one for one in each if "wavelength" in one]
+    if not having:
+        return None
+    where = redact(file.handle.address)
+    units = {one.get("wavelength units", one.get("wavelength unit", "")).lower() for one in having}
+    if len(having) < len(each) or len(units) > 1:
+        raise InputError(
+            "the tags of the bands do not agree on wavelengths",
+            code="GS-WAVELENGTH",
+            details=[f"file: {where}", f"{len(having)} of {len(each)} bands have one", f"units: {sorted(units)}"],
+            hint="tag all bands alike, or name a table of wavelengths: wavelengths=PATH",
+        )
+    lists = {
+        name: "{" + ", ".join(one[name] for one in each) + "}"
+        for name in ("wavelength", "fwhm", "bbl")
+        if all(name in one for one in each)
+    }
+    return envi.spectral_of({**lists, "wavelength units": units.pop()}, len(each), where)
+
+
+def _table_beside(file: RasterFile) -> Path | None:
+    """``<stem>_wavelengths.csv``, or a ``<stem>.csv`` that has wavelengths, beside a local file of several bands."""
+    address = file.handle.address
+    if is_remote(address) or len(file.formats) < 2:
+        return None
+    folder, name = Path(address).parent, stem(address)
+    sure, perhaps = folder / f"{name}_wavelengths.csv", folder / f"{name}.csv"
+    if sure.is_file():
+        return sure
+    return perhaps if perhaps.is_file() and has_wavelengths(perhaps) else None
+
+
+def _cube(
+    file: RasterFile, spectral: Spectral, words: Mapping[str, str], scale: float | None, notes: tuple[str, ...]
+) -> Opened:
+    address = file.handle.address
+    known = facts_of(words)
+    longer = "enmap" in known.get("sensor", "").lower()
+    bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle")
+    file, facts = calibrate(file, bands, words, scale)
+    facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
+    return Opened(address, bands, file.geobox, FileStack((file,)), (redact(address),), facts)
+
+
+def _names(file: RasterFile, words: Mapping[str, str]) -> tuple[str, ...]:
+    """The bands' own names, without the wavelengths behind them; B1, B2 and so on for bands without any."""
+    listed = [name.strip() for name in words.get("band names", "").strip("{} \n").split(",")]
+    if len(listed) == len(file.names) and len(set(listed)) == len(listed) and all(listed):
+        return tuple(listed)
+    base = stem(file.handle.address)
+    made_up = [f"{base}_{one.index}" for one in file.formats]
+    short = [
+        f"B{one.index}" if name == other else _IN_NAME.sub("", name)
+        for name, other, one in zip(file.names, made_up, file.formats, strict=True)
+    ]
+    return tuple(short) if len(set(short)) == len(short) and all(short) else file.names
+
+
+def facts_of(words: Mapping[str, str]) -> dict[str, Any]:
+    """Sensor, time of acquisition (ISO 8601) and the sun's angle from the zenith, as far as a header tells them.
+
+    >>> facts_of({"sensor type": "AVIRIS", "acquisition time": "1992-06-12", "sun elevation": "60"})
+    {'sensor': 'AVIRIS', 'acquired': '1992-06-12', 'sun_zenith_deg': 30.0}
+    """
+    found: dict[str, Any] = {}
+    sensor = next((words[name] for name in ("sensor", "sensor type", "instrument") if words.get(name)), "")
+    if sensor.strip("{} ").lower() not in {"", "unknown"}:
+        found["sensor"] = sensor.strip("{} ")
+    acquired = words.get("acquisition time", words.get("acquired", "")).strip("{} ")
+    try:
+        datetime.fromisoformat(acquired)
+        found["acquired"] = acquired
+    except ValueError:
+        pass
+    for name, turn in (("solar zenith", False), ("sun zenith", False), ("sun elevation", True)):
+        try:
+            angle = float(words.get(name, "").strip("{} "))
+        except ValueError:
+            continue
+        if "sun_zenith_deg" not in found and -90 <= angle <= 90:
+            found["sun_zenith_deg"] = 90 - angle if turn else angle
+    return found
+
+
+def with_settings(reader: RasterReader, wavelengths: Path | None, scale: float | None) -> RasterReader:
+    """The reader with what the user says of the file.
+
+    Raises
+    ------
+    UsageError
+        ``GS-SCALE`` where the scale is no divisor.
+    """
+    if scale is not None and not scale >= 1:
+        raise UsageError(
+            f"scale {scale:g} is too small",
+            code="GS-SCALE",
+            details=["stored numbers are divided by the scale to give reflectance"],
+            hint="give 10000 for reflectance x 10000, 100 for percent, 1 for reflectance as it is",
+        )
+    return replace(reader, wavelengths=wavelengths, scale=scale)
