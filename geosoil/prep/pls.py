@@ -56,8 +56,11 @@ class Pls:
     y_variance: Float64
 
     def predict(self, X: ArrayLike) -> Float64:
-        """Spectra (n, p) to predictions (A, n), one row a component count."""
-        found: Float64 = self.coef @ np.asarray(X, np.float64).T + self.intercept[:, None]
+        """Spectra (n, p) to predictions (A, n), one row a component count; raises InputError for other bands."""
+        X, bands = np.asarray(X, np.float64), self.coef.shape[1]
+        if X.ndim != 2 or X.shape[1] != bands:
+            raise InputError(f"the model takes {bands} bands", code="GS-SPECTRA-SHAPE", details=[f"found: {X.shape}"])
+        found: Float64 = self.coef @ X.T + self.intercept[:, None]
         return found
 
     def vip(self, components: int | None = None) -> Float64:
