@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -18,10 +19,14 @@ __all__ = [
     "CompareConfig",
     "CovariateConfig",
     "DepthConfig",
+    "FusionConfig",
+    "InvertConfig",
+    "MaskConfig",
     "ModelConfig",
     "PropertyConfig",
     "SampleConfig",
     "SceneConfig",
+    "SpectraConfig",
     "Study",
     "ValidationConfig",
     "load_study",
@@ -165,6 +170,75 @@ class ModelConfig(_Record):
         return value
 
 
+class SpectraConfig(_Record):
+    """Spectra of the samples: from the laboratory, and from the satellite where no scene is given."""
+
+    laboratory: str | None = Field(None, description="table or folder of laboratory spectra, a row or file a sample")
+    satellite: str | None = Field(None, description="table of the same samples' satellite spectra, in place of a scene")
+    id: str | None = Field(None, description="column with the names of the samples; default: recognised by name")
+    laboratory_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
+    satellite_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
+    splice: bool = Field(False, description="remove the steps of a field spectrometer at 1000 and 1830 nm")
+    windows: tuple[tuple[float, float], ...] | None = Field(
+        None, description="wavelengths that are left out, nm; default: water bands and the noisy ends"
+    )
+    drop: tuple[str, ...] = Field((), description="further bands to leave out, by name")
+    keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
+
+
+class FusionConfig(_Record):
+    """How satellite spectra are made laboratory-like; what is not given is as suits the kind."""
+
+    kind: str = Field("", description="residual, vae, autoencoder, pls, pds, ds, epo or none; default: the best known")
+    components: int | None = Field(None, ge=1)
+    window: int | None = Field(None, ge=1)
+    latent: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    mmd: float | None = Field(None, ge=0)
+    sad: float | None = Field(None, ge=0)
+    kld: float | None = Field(None, ge=0)
+    mse: float | None = Field(None, ge=0)
+    convention: Literal["corrected", "published"] | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    epochs: int | None = Field(None, ge=1)
+    members: int | None = Field(None, ge=1)
+    n_draws: int | None = Field(None, ge=0)
+    seed_search: int | None = Field(None, ge=0)
+    neighbours: bool = Field(True, description="train on the neighbouring cells too that look like a sample's own")
+    angle: float = Field(0.08, gt=0, description="largest spectral angle of such a neighbour, rad")
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that were given."""
+        own = {"kind", "neighbours", "angle"}
+        return {name: value for name, value in self.model_dump(exclude=own).items() if value is not None}
+
+
+SpectraKind = Literal["laboratory", "satellite", "generated", "mixed"]
+HeadKind = Literal["plsr", "svr", "rf", "fd-rf", "dnn"]
+
+
+class InvertConfig(_Record):
+    """How properties are predicted from spectra."""
+
+    properties: tuple[str, ...] = Field((), description="properties to map together; default: the study's own")
+    spectra: Literal["satellite", "generated", "mixed"] = Field("mixed", description="what the model reads")
+    head: HeadKind = Field("plsr", description="the regression: PLS, support vectors, forest or network")
+    steps: tuple[str, ...] = Field((), description="preprocessing, such as absorbance, snv, sg(window=11)")
+    selection: Literal["cars", "none"] = "cars"
+    cars_runs: int = Field(50, ge=2)
+    cars_repeats: int = Field(10, ge=1)
+    components: int = Field(20, ge=1, description="most components of PLSR; the count is searched")
+
+
+class MaskConfig(_Record):
+    """Which cells are no bare soil; thresholds as in `prep.masks.MaskRules`."""
+
+    use: bool = True
+    off: tuple[str, ...] = Field((), description="masks to leave out, such as water or shadow")
+    land_use: str | None = Field(None, description="raster with codes of the land use")
+    rules: dict[str, float | tuple[int, ...] | None] = Field({}, description="thresholds: ndvi = 0.25")
+
+
 class ValidationConfig(_Record):
     """How scores are made: folds by profile."""
 
@@ -185,6 +259,13 @@ class CompareConfig(_Record):
     covariate_curve: bool = True
     zones: str | None = Field(None, description="zone raster, or a column of the samples")
     properties: tuple[str, ...] = Field((), description="further properties to compare")
+    spectra: tuple[SpectraKind, ...] = Field(
+        ("laboratory", "satellite", "generated", "mixed"), description="spectra to compare, in a study of spectra"
+    )
+    heads: tuple[HeadKind, ...] = Field(("plsr", "svr"), description="regressions to compare on them")
+    fusions: tuple[str, ...] = Field((), description="other ways of fusion to compare, such as pds, ds, epo, vae")
+    losses: bool = Field(False, description="ablation of the losses of the published fusion")
+    published: bool = Field(False, description="the published protocol too, which is optimistic, on one split")
 
 
 class Study(_Record):
@@ -209,6 +290,10 @@ class Study(_Record):
     depths: DepthConfig = DepthConfig()
     covariates: CovariateConfig = CovariateConfig()
     model: ModelConfig = ModelConfig()
+    spectra: SpectraConfig | None = None
+    fusion: FusionConfig = FusionConfig()
+    invert: InvertConfig = InvertConfig()
+    masks: MaskConfig = MaskConfig()
     validation: ValidationConfig = ValidationConfig()
     compare: CompareConfig = CompareConfig()
 
@@ -220,7 +305,7 @@ class Study(_Record):
 
     @model_validator(mode="after")
     def _declared(self) -> Study:
-        for code in (self.property, *self.properties, *self.compare.properties):
+        for code in (self.property, *self.properties, *self.invert.properties, *self.compare.properties):
             self.declared(code)
         return self
 
@@ -228,6 +313,10 @@ class Study(_Record):
         """The study's property, or another one by code."""
         code = code or self.property
         return self.how(code).declare(code)
+
+    def inverted(self) -> tuple[str, ...]:
+        """Codes of the properties that a study of spectra predicts."""
+        return self.invert.properties or (self.property,)
 
     def how(self, code: str | None = None) -> PropertyConfig:
         """How the samples hold a property."""
@@ -285,7 +374,13 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
             return value
         return str(folder / Path(value).expanduser())
 
-    for section, keys in (("samples", ("path", "sites")), ("scene", ("path", "align"))):
+    places = (
+        ("samples", ("path", "sites")),
+        ("scene", ("path", "align")),
+        ("spectra", ("laboratory", "satellite")),
+        ("masks", ("land_use",)),
+    )
+    for section, keys in places:
         if isinstance(table.get(section), dict):
             table[section] = {k: anchored(v) if k in keys else v for k, v in table[section].items()}
     zones = table.get("compare", {}).get("zones") if isinstance(table.get("compare"), dict) else None
@@ -331,5 +426,6 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         if field is None:
             return list(PropertyConfig.model_fields) if place[:1] == ("properties",) else []
-        model = field.annotation
+        # A table that may be left out is a union with None.
+        model = next((one for one in get_args(field.annotation) if one is not NoneType), field.annotation)
     return list(getattr(model, "model_fields", {}))
