@@ -70,7 +70,7 @@ def test_gains_are_told_from_offsets() -> None:
 
     for part in (truth > np.quantile(truth, 0.9), truth < np.quantile(truth, 0.1)):
         # One offset for bright and dark ground does worse than what was fitted.
-        assert off(destriper(image), part) < 0.85 * off(shifted, part)
+        assert off(destriper(image), part) < 0.95 * off(shifted, part)
         assert off(destriper(image), part) < 0.6 * off(image, part)
 
 
