@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -29,8 +30,8 @@ __all__ = ["WideTable", "read_frame", "read_wide"]
 
 _TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
 _PARQUET = (".parquet", ".pq")
-#: Rows of a Parquet file that are turned at a time.
-_ROWS = 2048
+#: Columns that are turned into rows at a time: few enough to hold twice, and wide enough to write rows at once.
+_COLUMNS = 128
 #: Bytes of a text that are looked at to find its separator and encoding.
 _START = 2**20
 _MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None"]
@@ -114,10 +115,9 @@ def _read_parquet(path: Path, name: str, unit: str | None) -> WideTable:
             for column in bands.names:
                 _need_numbers(name, column, _is_number(schema.field(column).type))
             values = np.empty((file.metadata.num_rows, len(bands.names)), np.float32)
-            start = 0
-            for batch in file.iter_batches(_ROWS, columns=list(bands.names)):
-                _fill(values[start : start + len(batch)], batch, bands.names)
-                start += len(batch)
+            for first in range(0, len(bands.names), _COLUMNS):
+                names = bands.names[first : first + _COLUMNS]
+                _fill(values[:, first : first + len(names)], file.read(columns=list(names)), names)
             others = [column for column in schema.names if column not in set(bands.names)]
             rest = file.read(columns=others).to_pandas().reset_index(drop=True)
     except (pa.ArrowException, OSError) as error:
@@ -129,11 +129,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-def _fill(out: Float32, batch: pa.RecordBatch | pa.Table, names: Sequence[str]) -> None:
-    """Columns of a batch into rows; the batch is small enough to stay near."""
+def _fill(out: Float32, table: pa.Table, names: Sequence[str]) -> None:
+    """Some columns of a table into rows."""
     columns = np.empty((len(names), len(out)), np.float32)
     for place, column in enumerate(names):
-        columns[place] = batch.column(column).to_numpy(zero_copy_only=False)
+        columns[place] = table.column(column).to_numpy()
     out[:] = columns.T
 
 
@@ -155,9 +155,9 @@ def _of_arrow(table: pa.Table, name: str, unit: str | None) -> WideTable:
     for column in bands.names:
         _need_numbers(name, column, _is_number(table.schema.field(column).type))
     values = np.empty((len(table), len(bands.names)), np.float32)
-    for start in range(0, len(table), _ROWS):
-        part = table.slice(start, _ROWS)
-        _fill(values[start : start + len(part)], part, bands.names)
+    for first in range(0, len(bands.names), _COLUMNS):
+        part = bands.names[first : first + _COLUMNS]
+        _fill(values[:, first : first + len(part)], table, part)
     rest = table.select([column for column in names if column not in set(bands.names)]).to_pandas()
     return WideTable(values, bands, rest)
 
@@ -209,15 +209,15 @@ def _encoding(start: bytes, name: str) -> str:
 
 
 def _once(header: Sequence[str], name: str) -> None:
-    twice = (
-        sorted({column for column in header if column and header.count(column) > 1}) if len(header) < 100_000 else []
+    named = [column for column in header if column]
+    if len(set(named)) == len(named):
+        return
+    twice = sorted(column for column, times in Counter(named).items() if times > 1)
+    raise InputError(
+        f"{name}: column names occur twice: {listing(twice, 5)}",
+        code="GS-COLUMN-TWICE",
+        hint="rename the columns, so that each name stands for one",
     )
-    if twice:
-        raise InputError(
-            f"{name}: column names occur twice: {listing(twice, 5)}",
-            code="GS-COLUMN-TWICE",
-            hint="rename the columns, so that each name stands for one",
-        )
 
 
 def _ragged(name: str, error: Exception) -> InputError:
