@@ -25,7 +25,7 @@ from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
 from geosoil.jobs.maprun import MapRun, find_ledger
-from geosoil.jobs.matching import Masks, Models, Scene, prepare
+from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
 from geosoil.jobs.present import PROJECT, REPORT, open_points, present
 from geosoil.jobs.task import Task, Unseen
@@ -96,6 +96,8 @@ def map(
     unseen: Unseen = "error",
     masks: MaskRules | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
+    wavelengths: PathLike | None = None,
+    scale: float | None = None,
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
     samples: gpd.GeoDataFrame | PathLike | Sequence[PathLike] | None = None,
@@ -143,6 +145,8 @@ def map(
         mask as they were trained, and models of covariates do not.
     land_use : path, optional
         Raster with codes, of which ``masks.land_use`` stay empty.
+    wavelengths, scale
+        Of a cube that does not tell them, or tells them wrong; see `open_scene`.
     nodata : float
         Value of cells without one.
     co : mapping, optional
@@ -196,7 +200,9 @@ def map(
         tile_size = _earlier_tile_size(folder)
     check_options(co or {})
     points = open_points(samples)
-    task, stack = prepare(models, scene, statistics, band_map, align, crs, unseen, Masks(masks, land_use))
+    task, stack = prepare(
+        models, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
+    )
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
     command = redact(command)
     stop = Stop()
@@ -239,6 +245,8 @@ def plan(
     crs: str | None = None,
     masks: MaskRules | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
+    wavelengths: PathLike | None = None,
+    scale: float | None = None,
 ) -> Plan:
     """What `map` would do with the same arguments; nothing is read or written.
 
@@ -256,7 +264,9 @@ def plan(
     >>> found.bands, [output.stem for output in found.outputs]
     (3, ['soc_0-5cm_mean', 'soc_5-15cm_mean'])
     """
-    task, stack = prepare(models, scene, statistics, band_map, align, crs, "error", Masks(masks, land_use))
+    task, stack = prepare(
+        models, scene, statistics, "error", Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
+    )
     return _plan(task, stack, tile_size, max_memory, num_workers)
 
 
@@ -271,6 +281,8 @@ def predict(
     unseen: Unseen = "error",
     masks: MaskRules | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
+    wavelengths: PathLike | None = None,
+    scale: float | None = None,
 ) -> xr.DataArray:
     """The maps of one model as a lazy array; computing it gives what `map` writes, to the bit.
 
@@ -296,7 +308,9 @@ def predict(
     >>> bool(soil.compute().notnull().all())
     True
     """
-    task, stack = prepare(model, scene, statistics, band_map, align, crs, unseen, Masks(masks, land_use))
+    task, stack = prepare(
+        model, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
+    )
 
     def chunk(tile: Tile) -> da.Array:
         part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 
@@ -19,7 +19,7 @@ from geosoil.models.bundle import Bundle, load_model
 from geosoil.prep.masks import MaskPlan, MaskRules
 from geosoil.types import PathLike
 
-__all__ = ["Masks", "Models", "Scene", "prepare"]
+__all__ = ["Masks", "Models", "Reading", "Scene", "prepare"]
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,32 @@ class Masks:
     land_use: PathLike | None = None
 
 
-_AUTO = Masks()
+@dataclass(frozen=True)
+class Reading:
+    """How the scene is read; as `open_scene` takes it, and which bands stand for which.
+
+    Attributes
+    ----------
+    band_map : mapping, optional
+        Name in the model to name in the scene, where they differ.
+    """
+
+    band_map: Mapping[str, str] | None = None
+    align: PathLike | None = None
+    crs: str | None = None
+    wavelengths: PathLike | None = None
+    scale: float | None = None
+
+
+_AUTO, _AS_IT_IS = Masks(), Reading()
 
 
 def prepare(
     models: Models,
     scene: Scene,
     statistics: Sequence[str],
-    band_map: Mapping[str, str] | None,
-    align: PathLike | None,
-    crs: str | None,
-    unseen: Unseen,
+    unseen: Unseen = "error",
+    reading: Reading = _AS_IT_IS,
     masks: Masks = _AUTO,
 ) -> tuple[Task, xr.DataArray]:
     """Open the scene, load the models, and check all that can be checked before the first tile.
@@ -75,10 +90,11 @@ def prepare(
         ``GS-MODELS-NONE``, ``GS-MODELS-TWICE``, ``GS-STATISTIC``.
     """
     bundles = _load(models)
-    stack = _open(scene, bundles, band_map or {}, align, crs)
+    band_map = reading.band_map or {}
+    stack = _open(scene, bundles, band_map, reading)
     _check_quantity(bundles, stack)
     plan = _mask_plan(masks, bundles, stack)
-    stack, places = _needed(stack, bundles, band_map or {}, plan.positions if plan else ())
+    stack, places = _needed(stack, bundles, band_map, plan.positions if plan else ())
     masking = None
     if plan is not None:
         stack, land_use = _with_land_use(stack, plan, masks.land_use)
@@ -98,9 +114,7 @@ def _load(models: Models) -> list[Bundle]:
     return [one if isinstance(one, Bundle) else load_model(one) for one in several]
 
 
-def _open(
-    scene: Scene, bundles: Sequence[Bundle], band_map: Mapping[str, str], align: PathLike | None, crs: str | None
-) -> xr.DataArray:
+def _open(scene: Scene, bundles: Sequence[Bundle], band_map: Mapping[str, str], reading: Reading) -> xr.DataArray:
     """The scene, with the models' class bands marked so that aligning does not mix their codes."""
     classes = {
         band_map.get(name, name)
@@ -109,13 +123,19 @@ def _open(
         if codes is not None
     }
     source = _absolute(scene)
+    how: dict[str, Any] = {
+        "align": reading.align,
+        "crs": reading.crs,
+        "wavelengths": reading.wavelengths,
+        "scale": reading.scale,
+    }
     try:
-        return open_scene(source, align=align, crs=crs, classes=sorted(classes))
+        return open_scene(source, classes=sorted(classes), **how)
     except InputError as error:
         if error.code != "GS-BANDS-UNKNOWN":
             raise
         # Matching the models' bands says better what is missing.
-        return open_scene(source, align=align, crs=crs)
+        return open_scene(source, **how)
 
 
 def _absolute(scene: Scene) -> Scene:
@@ -216,7 +236,7 @@ def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
             code="GS-QUANTITY",
             details=[f"scene: {held} [{stack.attrs.get('units', '?')}]", *stack.attrs.get("notes", ())][:5],
             hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
-            "where the file says something wrong, give its scale: --scale 0.0001",
+            "where the file says something wrong, give its scale: --scale 10000",
         )
 
 
