@@ -18,6 +18,7 @@ COMMANDS = {
     "train": ("train", "Train the model of a study file."),
     "compare": ("compare", "Compare models on the same folds."),
     "map": ("map", "Map a scene with one or more models."),
+    "terrain": ("terrain", "Make covariates and streams from an elevation model."),
 }
 
 

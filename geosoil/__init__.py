@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .jobs.demo import demo
     from .jobs.info import info
     from .jobs.map import map, plan, predict
+    from .jobs.terrain import terrain
+    from .jobs.terrain_relations import terrain_relations
     from .jobs.train import train
     from .models.bundle import Bundle, load_model
 
@@ -36,6 +38,8 @@ __all__ = [
     "open_scene",
     "plan",
     "predict",
+    "terrain",
+    "terrain_relations",
     "train",
 ]
 
@@ -53,6 +57,8 @@ _PLACES = {
     "open_scene": "io.raster",
     "plan": "jobs.map",
     "predict": "jobs.map",
+    "terrain": "jobs.terrain",
+    "terrain_relations": "jobs.terrain_relations",
     "train": "jobs.train",
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["COLUMNS", "MISSING", "ROWS", "distribute", "downstream", "flood", "seed"]
+__all__ = ["COLUMNS", "MISSING", "ROWS", "climb", "distribute", "downstream", "flood", "seed"]
 
 #: Steps to the neighbours: N, NE, E, SE, S, SW, W, NW.
 ROWS = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
@@ -285,3 +285,36 @@ def downstream(surface: Float64, width: int, distance: Float64, first: int, last
                     steepest = slope
                     best = y * width + x
             out[c] = best
+
+
+@njit(cache=True, nogil=True)
+def climb(
+    surface: Float64,
+    down: NDArray[Any],
+    order: NDArray[Any],
+    drains: NDArray[np.bool_],
+    first: int,
+    last: int,
+    out: Float32,
+) -> None:
+    """Height of cells above the drain that their water reaches (Nobre et al. 2011), or above where it leaves the map.
+
+    Parameters
+    ----------
+    surface : (n,) float64
+        Heights without pits.
+    down : (n,) int
+        As `downstream` gives it.
+    order : (valid,) int
+        Cells from low to high; those from `first` to `last` - 1 are handled, after all below them.
+    drains : (n,) bool
+        Cells of streams.
+    first, last : int
+        Part of `order`.
+    out : (n,) float32
+        Filled where `order` says.
+    """
+    for place in range(first, last):
+        c = np.int64(order[place])
+        below = np.int64(down[c])
+        out[c] = 0.0 if drains[c] or below == c else out[below] + (surface[c] - surface[below])

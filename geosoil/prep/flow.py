@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geosoil.errors import ResourceError, UsageError
-from geosoil.kernels.flow import COLUMNS, MISSING, ROWS, distribute, downstream, flood, seed
+from geosoil.kernels.flow import COLUMNS, MISSING, ROWS, climb, distribute, downstream, flood, seed
 from geosoil.prep.terrain import Cell
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Float32, Float64
+    from geosoil.types import Bool, Float32, Float64
 
-__all__ = ["HEAP_BYTES", "Filled", "catchment_area", "fill", "steepest"]
+__all__ = ["HEAP_BYTES", "Filled", "catchment_area", "fill", "height_above", "steepest"]
 
 #: Cells between two calls of `progress`: a fraction of a second.
 PART = 2**19
@@ -188,3 +188,29 @@ def steepest(filled: Filled, cell: Cell, *, progress: Progress = quiet) -> NDArr
         downstream(filled.surface.ravel(), width, distances(cell), first, last, out)
         progress(last, height, "steepest descent")
     return out
+
+
+def height_above(filled: Filled, down: NDArray[Any], drains: Bool, *, progress: Progress = quiet) -> Float32:
+    """Height of each cell above the drain that its water reaches (Nobre et al. 2011), on the filled surface, m.
+
+    Parameters
+    ----------
+    filled : Filled
+        Surface, and its cells from low to high.
+    down : (h * w,) int
+        As `steepest` gives it.
+    drains : (h, w) bool
+        Cells of streams.
+
+    Returns
+    -------
+    (h, w) float32
+        Above where the water leaves the map for cells that reach no drain; NaN where missing.
+    """
+    out = np.full(filled.surface.size, np.nan, np.float32)
+    valid = len(filled.order)
+    for first in range(0, valid, PART):
+        last = min(first + PART, valid)
+        climb(filled.surface.ravel(), down, filled.order, drains.ravel(), first, last, out)
+        progress(last, valid, "height above drainage")
+    return out.reshape(filled.surface.shape)
