@@ -25,7 +25,7 @@ __all__ = ["DnnHead", "fit_dnn"]
 _WIDTHS = (64, 32)
 #: One group in so many watches when to stop.
 _VALIDATION = 5
-_SCHEDULE = Schedule(epochs=600, patience=60, batch=32, learning_rate=2e-3, weight_decay=1e-4)
+_SCHEDULE = Schedule(epochs=600, patience=60, batch=16, learning_rate=1e-3, weight_decay=1e-2)
 #: Rows that go through at once.
 _BLOCK = 4096
 

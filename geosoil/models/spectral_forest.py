@@ -121,12 +121,13 @@ def _fit(
     fold = None if groups is None else _grouped(np.asarray(groups), settings, seed)
     # Derivatives shrink with their order; forests do not mind the unit.
     views = {order: _derivative(X, order, settings.pieces) for order in orders}
+    trees = min(_SEARCH_TREES, settings.trees)
     order = orders[0]
     if len(orders) > 1:
-        middling = [_error(views[one], y, fold, _SHARES[0], _LEAVES[1], seed) for one in orders]
+        middling = [_error(views[one], y, fold, trees, _SHARES[1], _LEAVES[1], seed) for one in orders]
         order = orders[int(np.argmin(middling))]
     grid = list(product(_SHARES, _LEAVES))
-    errors = [_error(views[order], y, fold, share, leaf, seed) for share, leaf in grid]
+    errors = [_error(views[order], y, fold, trees, share, leaf, seed) for share, leaf in grid]
     best = int(np.argmin(errors))
     forest = _forest(settings.trees, *grid[best], seed).fit(views[order], y)
     return ForestHead(Trees.of(forest), X.shape[1], order, settings.pieces, kind, float(np.sqrt(errors[best])))
@@ -147,16 +148,16 @@ def _forest(trees: int, share: float, leaf: int, seed: int, *, oob: bool = False
     )
 
 
-def _error(X: Float64, y: Float64, fold: Int64 | None, share: float, leaf: int, seed: int) -> float:
+def _error(X: Float64, y: Float64, fold: Int64 | None, trees: int, share: float, leaf: int, seed: int) -> float:
     """Mean squared error of what the trees did not see: out of bag, or by folds."""
     if fold is None:
         with warnings.catch_warnings():
             # With few samples one may be in every bag; it then counts as badly predicted for all settings alike.
             warnings.simplefilter("ignore", UserWarning)
-            forest = _forest(_SEARCH_TREES, share, leaf, seed, oob=True).fit(X, y)
+            forest = _forest(trees, share, leaf, seed, oob=True).fit(X, y)
         return float(np.mean((forest.oob_prediction_ - y) ** 2))
     found = np.empty(len(y))
     for one in range(int(fold.max()) + 1):
         out = fold == one
-        found[out] = _forest(_SEARCH_TREES, share, leaf, seed).fit(X[~out], y[~out]).predict(X[out])
+        found[out] = _forest(trees, share, leaf, seed).fit(X[~out], y[~out]).predict(X[out])
     return float(np.mean((found - y) ** 2))
