@@ -224,6 +224,9 @@ class InvertConfig(_Record):
     spectra: Literal["satellite", "generated", "mixed"] = Field("mixed", description="what the model reads")
     head: HeadKind = Field("plsr", description="the regression: PLS, support vectors, forest or network")
     steps: tuple[str, ...] = Field((), description="preprocessing, such as absorbance, snv, sg(window=11)")
+    calibration: Literal["both", "crossed", "laboratory", "generated"] = Field(
+        "both", description="what stands for the training samples' generated spectra; generated: as published"
+    )
     selection: Literal["cars", "none"] = "cars"
     cars_runs: int = Field(50, ge=2)
     cars_repeats: int = Field(10, ge=1)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Fewer samples cannot be split into folds that mean anything.
 LEAST_SAMPLES = 20
+#: Parts of the training samples whose spectra are made by translators that were fitted on the others.
+CROSSED_FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class SpectralRecipe:
         Selection of features, inside the training samples.
     transforms : tuple of str
         One a property.
+    calibration : str
+        What the generated features of the training samples are. ``generated``: what the translator makes of spectra
+        that it was fitted on, which is better than what it makes of others; as published. ``crossed``: made by
+        translators that were fitted on other samples. ``laboratory``: the laboratory spectra themselves, which the
+        generated ones are like. ``both``: laboratory and crossed, two rows a sample.
     """
 
     spectra: str
@@ -66,6 +73,7 @@ class SpectralRecipe:
     fusion: FusionSettings
     selection: Cars | None
     transforms: tuple[str, ...]
+    calibration: str = "both"
 
     @property
     def generates(self) -> bool:
@@ -116,14 +124,15 @@ class TrainingFits:
         """Fit a recipe."""
         preprocess = self._preprocess(recipe)
         translator = self._translator(recipe) if recipe.generates else None
-        features = self._features(recipe)
+        features, sample = self._features(recipe)
         heads, transforms, frequencies = [], [], []
         for place, kind in enumerate(recipe.transforms):
-            observed = np.isfinite(self.data.values[self.rows, place])
-            transform = TargetTransform.fit(self.data.values[self.rows[observed], place], kind)
-            y = transform.forward(self.data.values[self.rows[observed], place])
-            support, frequency = self._support(recipe, place, features[observed], y)
-            head = fit_head(features[observed][:, support], y, self._head(recipe, support), seed=self.seed)
+            values = self.data.values[self.rows, place]
+            transform = TargetTransform.fit(values[np.isfinite(values)], kind)
+            used = np.isfinite(values[sample])
+            y = transform.forward(values[sample[used]])
+            support, frequency = self._support(recipe, place, features[used], y, sample[used])
+            head = fit_head(features[used][:, support], y, recipe.head, groups=sample[used], seed=self.seed)
             first = features.shape[1] if recipe.spectra == "generated" else 0
             heads.append(TargetHead(support + first, head, float(y.min()), float(y.max())))
             transforms.append(transform)
@@ -150,43 +159,70 @@ class TrainingFits:
 
     def _translator(self, recipe: SpectralRecipe) -> Translator:
         """Fitted on the pairs, and on the neighbours that share a laboratory spectrum."""
-        found: Translator = self._once(
-            ("translator", recipe.steps, recipe.fusion), lambda: self._fit_translator(recipe)
-        )
+        key = ("translator", recipe.steps, recipe.fusion)
+        found: Translator = self._once(key, lambda: self._fit_translator(recipe, np.arange(len(self.rows))))
         return found
 
-    def _fit_translator(self, recipe: SpectralRecipe) -> Translator:
+    def _fit_translator(self, recipe: SpectralRecipe, members: Int64) -> Translator:
         if self.data.laboratory is None:
             raise InputError(
                 "laboratory-like spectra cannot be learned without laboratory spectra",
                 code="GS-SPECTRA-MISSING",
                 hint='name them: laboratory = "spectra.csv" in [spectra]; or take spectra = "satellite" in [invert]',
             )
-        beside, owner = self.data.beside(self.rows)
-        near = np.vstack([self.data.satellite[self.rows], beside])
-        sample = np.concatenate([np.arange(len(self.rows)), owner])
+        rows = self.rows[members]
+        beside, owner = self.data.beside(rows)
+        near = np.vstack([self.data.satellite[rows], beside])
+        sample = np.concatenate([np.arange(len(rows)), owner])
         preprocess = self._preprocess(recipe)
-        far = preprocess.apply(self.data.laboratory[self.rows])[sample]
+        far = preprocess.apply(self.data.laboratory[rows])[sample]
         y = None
         if recipe.fusion.seed_search:
-            first = self.data.values[self.rows, 0]
+            first = self.data.values[rows, 0]
             y = np.where(np.isfinite(first), first, np.nanmean(first))[sample]
         return fit_translator(recipe.fusion, preprocess.apply(near), far, groups=sample, y=y, seed=self.seed)
 
-    def _features(self, recipe: SpectralRecipe) -> Float64:
-        """The features of the training samples that a recipe selects from."""
+    def _features(self, recipe: SpectralRecipe) -> tuple[Float64, Int64]:
+        """Rows of features to fit on, and the training sample that each is of."""
+        if not recipe.generates:
+            key = ("satellite", recipe.spectra, recipe.steps)
+            satellite = self._once(key, lambda: self._preprocess(recipe).apply(self._given(recipe)))
+            return satellite, np.arange(len(self.rows))
+        generated = self._once(
+            ("generated", recipe.steps, recipe.fusion, recipe.calibration), lambda: self._generated(recipe)
+        )
+        sample = np.tile(np.arange(len(self.rows)), len(generated) // len(self.rows))
+        if recipe.spectra == "generated":
+            return generated, sample
+        satellite = self._preprocess(recipe).apply(self._given(recipe))
+        return np.hstack([satellite[sample], generated]), sample
 
-        def make() -> Float64:
-            satellite = self._preprocess(recipe).apply(self._given(recipe))
-            if not recipe.generates:
-                return satellite
-            generated = self._translator(recipe).generate(satellite.astype(np.float32)).astype(np.float64)
-            return generated if recipe.spectra == "generated" else np.hstack([satellite, generated])
+    def _generated(self, recipe: SpectralRecipe) -> Float64:
+        """Generated features of the training samples, or what stands for them."""
+        preprocess = self._preprocess(recipe)
+        if recipe.calibration == "generated":
+            satellite = preprocess.apply(self._given(recipe)).astype(np.float32)
+            return self._translator(recipe).generate(satellite).astype(np.float64)
+        parts = []
+        if recipe.calibration in {"laboratory", "both"}:
+            parts.append(preprocess.apply(self.data.of("laboratory")[self.rows]))
+        if recipe.calibration in {"crossed", "both"}:
+            parts.append(self._crossed(recipe))
+        return np.vstack(parts)
 
-        found: Float64 = self._once(("features", recipe.spectra, recipe.steps, recipe.fusion), make)
-        return found
+    def _crossed(self, recipe: SpectralRecipe) -> Float64:
+        """Each training sample's spectrum as translators make it that did not see the sample."""
+        satellite = self._preprocess(recipe).apply(self._given(recipe)).astype(np.float32)
+        fold = random_folds(np.arange(len(self.rows)), min(CROSSED_FOLDS, len(self.rows)), self.seed)
+        made = np.empty(satellite.shape)
+        for one in range(int(fold.max()) + 1):
+            translator = self._fit_translator(recipe, np.flatnonzero(fold != one))
+            made[fold == one] = translator.generate(satellite[fold == one])
+        return made
 
-    def _support(self, recipe: SpectralRecipe, place: int, X: Float64, y: Float64) -> tuple[Int64, Float64]:
+    def _support(
+        self, recipe: SpectralRecipe, place: int, X: Float64, y: Float64, sample: Int64
+    ) -> tuple[Int64, Float64]:
         """Features that are kept, and how often each was."""
         if recipe.selection is None:
             return np.arange(X.shape[1]), np.ones(X.shape[1])
@@ -199,11 +235,8 @@ class TrainingFits:
             place,
             recipe.transforms[place],
         )
-        found = self._once(key, lambda: select(X, y, recipe.selection, self.seed))
+        found = self._once(key, lambda: select(X, y, recipe.selection, self.seed, groups=sample))
         return np.flatnonzero(found.support), found.frequency
-
-    def _head(self, recipe: SpectralRecipe, support: Int64) -> HeadSettings:
-        return recipe.head
 
 
 def folds_of_pairs(data: PairSet, scheme: str, folds: int, seed: int, block_m: float | None = None) -> Int64:
@@ -311,6 +344,7 @@ def recipe_of_spectra(
         fusion=fusion_of(study.fusion, fusion),
         selection=None if config.selection == "none" else Cars(runs=config.cars_runs, repeats=config.cars_repeats),
         transforms=tuple(study.how(code).transform or study.declared(code).transform for code in study.inverted()),
+        calibration=config.calibration,
     )
 
 
