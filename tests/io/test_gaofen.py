@@ -637,6 +637,42 @@ class TestMetadata:
             row, col = transform.rowcol(113.2 + 0.35 * 0.5, 36.31, 800.0, op=float)
         assert (row, col) == pytest.approx((3.0, 2.0 + 0.5 * 2.0), abs=0.51)  # pixel corners or centres
 
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("lineOffset = 3.0", "lineOffset = abc"),
+            ("-1.000000E+00", "xyz"),
+            ("-1.000000E+00", "1e999"),
+            ("lineScale = 3.0", "lineScale = 0"),
+            ("    lineScale = 3.0;\n", ""),
+            ("1.000000E+00,\n", ""),
+        ],
+    )
+    def test_a_damaged_rpb(self, tmp_path: Path, refusal: Refusal, old: str, new: str) -> None:
+        path = GF5B.write(tmp_path) / f"{GF5B.stem}_VN.rpb"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        assert refusal(tmp_path).code == "GS-RPC-DAMAGED"
+
+    def test_changed_side_files_give_errors_of_geosoil_or_products(self, tmp_path: Path) -> None:
+        files = [path for path in ZY1F.write(tmp_path).iterdir() if path.suffix in {".raw", ".rpb", ".xml"}]
+        rng = np.random.default_rng(0)
+        opened = refused = 0
+        for trial in range(36):
+            path = files[trial % len(files)]
+            sound = path.read_bytes()
+            changed = np.frombuffer(sound, np.uint8).copy()
+            changed[rng.integers(0, len(sound), 4)] = rng.integers(0, 256, 4)
+            path.write_bytes(changed.tobytes()[: int(rng.integers(len(sound) // 2, 3 * len(sound)))])
+            try:
+                opened += open_product(tmp_path).shape == (166, LINES, SAMPLES)
+            except GeosoilError:
+                refused += 1
+            path.write_bytes(sound)
+        assert opened > 0
+        assert refused > 0
+
     def test_no_rpb_is_noted(self, tmp_path: Path) -> None:
         product = open_product(GF5.write(tmp_path))
         assert [one.rpcs for one in product.detectors] == [None, None]

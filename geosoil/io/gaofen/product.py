@@ -13,11 +13,10 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.addresses import short_name
 from geosoil.io.archive import is_archive
-from geosoil.io.gdal import borrow
-from geosoil.io.headers import open_raster
 from geosoil.types import PathLike, as_path
 
 from .bands import Calibration, bands_of, calibration_of
+from .images import Image, open_image
 from .layout import Layout, Sides, locate, read_start
 from .metadata import Metadata, read_metadata
 from .names import DETECTORS, Family, Stem, families
@@ -26,8 +25,6 @@ from .tables import MOST_BYTES
 
 if TYPE_CHECKING:
     from rasterio.rpc import RPC
-
-    from geosoil.io.rasterfile import RasterFile
 
 __all__ = ["UNITS", "Detector", "Product", "know", "open_product"]
 
@@ -46,34 +43,44 @@ class Detector:
     ----------
     label : str
         ``VN`` or ``SW``.
-    file : RasterFile
-        Its image, in sensor geometry.
-    dtype : str
-        Type of the stored numbers.
+    opened : Image
+        Its image in sensor geometry, with the coefficients that place it on the ground.
     calibration : Calibration
         Gains, offsets, centres and widths of the bands.
-    rpcs : rasterio.rpc.RPC or None
-        Rational polynomial coefficients, from ground to image.
     """
 
     label: str
-    file: RasterFile = field(repr=False)
-    dtype: str
+    opened: Image = field(repr=False)
     calibration: Calibration = field(repr=False)
-    rpcs: RPC | None = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.calibration.gains)
 
     @property
     def path(self) -> Path:
-        """The image."""
-        return Path(self.file.handle.address)
+        """The image's file."""
+        return Path(self.opened.file.handle.address)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Lines and samples."""
+        lines, samples = self.opened.file.geobox.shape
+        return int(lines), int(samples)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the counts."""
+        return self.opened.dtype
+
+    @property
+    def rpcs(self) -> RPC | None:
+        """Rational polynomial coefficients, from ground to image."""
+        return self.opened.rpcs
 
     @property
     def image(self) -> DetectorImage:
         """The image with what makes radiance of it."""
-        return DetectorImage(self.file, self.calibration.gains, self.calibration.offsets)
+        return DetectorImage(self.opened.file, self.calibration.gains, self.calibration.offsets)
 
 
 @dataclass(frozen=True)
@@ -175,8 +182,8 @@ def open_product(
     ------
     InputError
         ``GS-PRODUCT-...`` where images are missing, swapped, or of different size, or hold no counts;
-        ``GS-CALIBRATION-...`` and ``GS-WAVELENGTHS`` for the calibration files; ``GS-XML-...``; ``GS-RASTER-...``;
-        ``GS-PRODUCT-PACKED`` for an archive, ``GS-GRID-MISSING`` where a map grid is asked for.
+        ``GS-CALIBRATION-...`` and ``GS-WAVELENGTHS`` for the calibration files; ``GS-XML-...``; ``GS-RPC-DAMAGED``;
+        ``GS-RASTER-...``; ``GS-PRODUCT-PACKED`` for an archive, ``GS-GRID-MISSING`` where a map grid is asked for.
     UsageError
         ``GS-TABLES`` for other names in `tables`.
     """
@@ -190,7 +197,7 @@ def open_product(
     images = _images(layout, family)
     sides = layout.sides() | _own_tables(tables or {})
     calibrations = {label: calibration_of(family, label, sides, nominal=nominal_wavelengths) for label in DETECTORS}
-    vn, sw = (_detector(label, images[label], calibrations[label]) for label in DETECTORS)
+    vn, sw = (Detector(label, images[label], calibrations[label]) for label in DETECTORS)
     _check_sizes(vn, sw)
     join = family.join_nm if join_nm is None else join_nm
     metadata, notes = know(layout.stem, layout.xml(), calibrations)
@@ -246,20 +253,21 @@ def _no_grid(path: Path) -> InputError:
     )
 
 
-def _images(layout: Layout, family: Family) -> dict[str, RasterFile]:
+def _images(layout: Layout, family: Family) -> dict[str, Image]:
     """The images by detector, told apart by their bands."""
-    found: dict[str, RasterFile] = {}
+    found: dict[str, Image] = {}
     for path, label in layout.images:
-        file = open_raster(str(path), mapped=False)
-        detector = _detector_of(path, len(file.names), label, family)
+        image = open_image(path)
+        count = len(image.file.names)
+        detector = _detector_of(path, count, label, family)
         if detector in found:
             raise InputError(
-                f"two images have the {len(file.names)} bands of {detector}",
+                f"two images have the {count} bands of {detector}",
                 code="GS-PRODUCT-BANDS",
-                details=[f"file: {found[detector].handle.address}", f"file: {path}"],
+                details=[f"file: {found[detector].file.handle.address}", f"file: {path}"],
                 hint="move away the one that does not belong to this product",
             )
-        found[detector] = file
+        found[detector] = image
     missing = [label for label in DETECTORS if label not in found]
     if missing:
         raise InputError(
@@ -306,22 +314,9 @@ def _own_tables(tables: Mapping[str, PathLike]) -> Sides:
     return {what: (str(path), read_start(as_path(path), MOST_BYTES)) for what, path in tables.items()}
 
 
-def _detector(label: str, file: RasterFile, calibration: Calibration) -> Detector:
-    with borrow(file.handle) as dataset:
-        kinds, rpcs = set(dataset.dtypes), dataset.rpcs
-    if any(np.dtype(kind).kind not in "iu" for kind in kinds):
-        raise InputError(
-            f"{short_name(file.handle.address)} holds no counts",
-            code="GS-PRODUCT-TYPE",
-            details=[f"file: {file.handle.address}", f"found: {listing(sorted(kinds))}", "expected: whole numbers"],
-            hint="it looks calibrated already: give it another name, and open it as a raster with wavelengths",
-        )
-    return Detector(label, file, str(np.result_type(*kinds)), calibration, rpcs)
-
-
 def _check_sizes(vn: Detector, sw: Detector) -> None:
-    sizes = [f"{one.label}: {one.file.geobox.shape[0]} lines of {one.file.geobox.shape[1]}" for one in (vn, sw)]
-    if vn.file.geobox.shape != sw.file.geobox.shape:
+    sizes = [f"{one.label}: {one.size[0]} lines of {one.size[1]}" for one in (vn, sw)]
+    if vn.size != sw.size:
         raise InputError(
             "the images of VN and SW have different sizes",
             code="GS-PRODUCT-SIZE",
@@ -335,9 +330,9 @@ def _image_notes(detectors: tuple[Detector, ...], metadata: Metadata) -> list[st
     without = [one.label for one in detectors if one.rpcs is None]
     if without:
         notes.append(f"no RPC for {' and '.join(without)}: the image cannot be put on a map through a height model")
-    if any(one.file.geobox.crs is not None for one in detectors):
+    if any(one.opened.file.geobox.crs is not None for one in detectors):
         notes.append("an image has a map grid, which products do not have: it may be rectified already")
-    lines, samples = (int(size) for size in detectors[0].file.geobox.shape)
+    lines, samples = detectors[0].size
     told = (metadata.lines, metadata.samples)
     if None not in told and told != (lines, samples):
         notes.append(f"the XML says {told[0]} lines of {told[1]}; the images have {lines} of {samples}")

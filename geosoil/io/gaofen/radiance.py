@@ -46,9 +46,10 @@ class DetectorImage:
         blank = self._blank(stored, bands, rows, cols)
         if mask is not None:
             blank |= (mask == 0).any(axis=0)
-        if blank.any():
+        gaps = np.flatnonzero(blank)
+        if len(gaps):
             for place in places:
-                out[place][blank] = np.nan
+                out[place].reshape(-1)[gaps] = np.nan
 
     def _calibrate(self, stored: NDArray[Any], out: Float32, band: int) -> None:
         # NumPy converts the integers in small pieces on the way: no copy of the window in between.
