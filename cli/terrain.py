@@ -26,6 +26,9 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
 @click.option("--min-slope", type=float, default=0.01, show_default=True, help="Least slope over filled pits, degrees.")
 @click.option("--exponent", type=float, default=1.1, show_default=True, help="Of slope, in the shares of flow.")
 @click.option("--stream-area", type=float, default=1.0, show_default=True, help="Least catchment of a stream, km2.")
+@click.option(
+    "--hole-cells", type=click.IntRange(0), default=100, show_default=True, help="Largest hole that water crosses."
+)
 @click.option("--z-factor", type=float, help="Metres in the unit of the heights: 0.3048 for feet.")
 @click.option("-b", "--bidx", type=click.IntRange(1), help="Band with the heights, in a file with several.")
 @click.option("--crs", help="CRS of an elevation model that has none.")
@@ -46,6 +49,7 @@ def command(
     min_slope: float,
     exponent: float,
     stream_area: float,
+    hole_cells: int,
     z_factor: float | None,
     bidx: int | None,
     crs: str | None,
@@ -79,6 +83,7 @@ def command(
             min_slope=min_slope,
             exponent=exponent,
             stream_area_km2=stream_area,
+            hole_cells=hole_cells,
             z_factor=z_factor,
             band=bidx,
             crs=crs,
@@ -94,7 +99,7 @@ def command(
     if made.relations is not None:
         others |= {"relations": made.relations.table, "relations_report": made.relations.report}
     lines = [*(str(path) for path in made.layers.values()), *(f"{name}: {path}" for name, path in others.items())]
-    document = {
+    document: dict[str, Any] = {
         "folder": str(made.folder),
         "layers": {name: str(path) for name, path in made.layers.items()},
         **{name: str(path) for name, path in others.items()},

@@ -157,7 +157,7 @@ def _centre(grid: GeoBox, crs: pyproj.CRS) -> tuple[float, float]:
 def _utm(lon: float, lat: float) -> str:
     """The UTM zone of a place.
 
-    >>> _utm(150.0, -32.0), _utm(-97.4, 32.7)
+    >>> _utm(149.0, -32.0), _utm(-97.4, 32.7)
     ('EPSG:32755', 'EPSG:32614')
     """
     zone = min(int((lon + 180) // 6) + 1, 60)

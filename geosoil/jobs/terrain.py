@@ -8,7 +8,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from geosoil.jobs.streams import Drainage, drain, write_streams
 from geosoil.jobs.terrain_layers import Land, Layer, Settings, choose_layers
 from geosoil.jobs.terrain_page import RECORD, REPORT, STREAMS, layer_tags, make_page, make_record
 from geosoil.jobs.terrain_relations import RELATIONS, Relations, find_maps, relate, relation_files
-from geosoil.prep.flow import HEAP_BYTES, Filled, catchment_area, fill
+from geosoil.prep.flow import HEAP_BYTES, Filled, catchment_area, fill, find_holes
 from geosoil.prep.terrain import SlopeMethod
 from geosoil.types import PathLike, Progress, quiet
 
@@ -89,6 +89,7 @@ def terrain(
     min_slope: float = 0.01,
     exponent: float = 1.1,
     stream_area_km2: float = 1.0,
+    hole_cells: int = 100,
     z_factor: float | None = None,
     band: int | None = None,
     crs: str | None = None,
@@ -102,8 +103,8 @@ def terrain(
 ) -> TerrainResult:
     """Make terrain covariates, streams and a report from an elevation model.
 
-    Every file appears when all are finished, or none does. A missing cell stays missing, and water leaves the map
-    there as it does at the border.
+    Every file appears when all are finished, or none does. A missing cell stays missing. Water leaves the map at the
+    border and at missing cells, but crosses small holes in the data.
 
     Parameters
     ----------
@@ -121,6 +122,8 @@ def terrain(
         Of slope, by which flow is shared among lower neighbours.
     stream_area_km2 : float
         Least catchment of a stream, km2.
+    hole_cells : int
+        Cells of the largest hole that water crosses; 0 for none.
     z_factor : float, optional
         Metres in the unit of the heights: 0.3048 for feet.
     band : int, optional
@@ -165,7 +168,7 @@ def terrain(
             f"a stream area of {stream_area_km2:g} km2 is not usable", code="GS-STREAM-AREA", hint="give one above 0"
         )
     elevation = open_elevation(dem, band=band, crs=crs, z_factor=z_factor)
-    settings = Settings(slope_method, min_slope, exponent, stream_area_km2, elevation.z_factor)
+    settings = Settings(slope_method, min_slope, exponent, stream_area_km2, hole_cells, elevation.z_factor)
     front = _room_for_front(elevation, bytes_of(max_memory))
     found_maps = find_maps(maps) if maps is not None else []
     needed = {layer.name for layer in layers}
@@ -179,6 +182,7 @@ def terrain(
         run = _Run(elevation, settings, layers, work, out, nodata, dict(co or {}), front, tick)
         statistics, lines = run.go()
         related = relate(found_maps, work, work / STREAMS, work, progress=tick) if found_maps else None
+        elevation = replace(elevation, notes=elevation.notes + run.notes)
         record = make_record(elevation, settings, run.digest, statistics, lines, command, time.monotonic() - started)
         make_page(work, elevation, layers, statistics, lines, record, run.heights, run.step)
         (work / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -240,6 +244,7 @@ class _Run:
     digest: str = ""
     heights: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     step: int = 1
+    notes: tuple[str, ...] = ()
 
     def go(self) -> tuple[dict[str, Statistics], gpd.GeoDataFrame]:
         """Write all layers and the streams."""
@@ -248,13 +253,7 @@ class _Run:
         self.step = max(1, -(-max(land.heights.shape) // _EDGE))
         self.heights = land.heights[:: self.step, :: self.step].copy()
         found = self._write(land, "heights")
-        filled = fill(
-            land.heights,
-            land.cell,
-            min_slope=self.settings.min_slope_degree,
-            most_heap=self.front,
-            progress=self.tick,
-        )
+        filled = self._fill(land)
         land.surface = filled.surface
         if any(layer.stage == "flow" for layer in self.layers):
             exponent = self.settings.flow_exponent
@@ -262,6 +261,28 @@ class _Run:
             found |= self._write(land, "flow")
             land.area = None  # the largest array; the streams need the room
         return found, self._streams(land, filled, found)
+
+    def _fill(self, land: Land) -> Filled:
+        """Fill pits; small holes hold the height of their rim meanwhile, so that water crosses them."""
+        holes = find_holes(land.heights, self.settings.hole_cells)
+        if holes.large:
+            self.notes += (
+                f"{holes.large} holes in the data of more than {self.settings.hole_cells} cells: water ends there, as "
+                "at the border",
+            )
+        heights = land.heights.reshape(-1)
+        heights[holes.cells] = holes.levels
+        settings = self.settings
+        try:
+            return fill(
+                land.heights,
+                land.cell,
+                min_slope=settings.min_slope_degree,
+                most_heap=self.front,
+                progress=self.tick,
+            )
+        finally:
+            heights[holes.cells] = np.nan
 
     def _streams(self, land: Land, filled: Filled, found: dict[str, Statistics]) -> gpd.GeoDataFrame:
         """Follow the streams, and write what hangs on them; one layer at a time, since each is large."""
@@ -290,7 +311,9 @@ class _Run:
                 rows: tuple[int, int], columns: tuple[int, int], layer: Layer = layer, done: int = done
             ) -> Float32:
                 self.tick(done + rows[0], total, "writing layers")
-                return np.ascontiguousarray(layer.window(land, rows, columns), np.float32)
+                values = np.array(layer.window(land, rows, columns), np.float32, order="C")
+                values[np.isnan(land.heights[slice(*rows), slice(*columns)])] = np.nan
+                return values
 
             path = self.work / f"{layer.name}.tif"
             with self._no_resume(layer):

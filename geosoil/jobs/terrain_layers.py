@@ -57,6 +57,8 @@ class Settings:
         Least slope over what was filled; exponent of the slope in shares of flow.
     stream_area_km2 : float
         Least catchment of a stream.
+    hole_cells : int
+        Largest hole in the data that water crosses.
     z_factor : float
         Metres in the unit of the heights.
     """
@@ -65,6 +67,7 @@ class Settings:
     min_slope_degree: float
     flow_exponent: float
     stream_area_km2: float
+    hole_cells: int
     z_factor: float
 
 
@@ -135,7 +138,7 @@ class Layer:
     colours : tuple of str
         Seven, from low to high.
     window : callable
-        ``window(land, rows, columns)``.
+        ``window(land, rows, columns)``; what it gives for missing cells does not matter.
     usual : bool
         Whether it is written unless others are asked for.
     codes : bool
@@ -179,12 +182,7 @@ def _desmet_govers(land: Land, rows: Span, columns: Span) -> Float64:
 
 
 def _raster(name: str) -> Window:
-    def window(land: Land, rows: Span, columns: Span) -> Float32:
-        values = land.rasters[name][slice(*rows), slice(*columns)].astype(np.float32)
-        values[np.isnan(land.heights[slice(*rows), slice(*columns)])] = np.nan
-        return values
-
-    return window
+    return lambda land, rows, columns: land.rasters[name][slice(*rows), slice(*columns)].astype(np.float32)
 
 
 LAYERS: tuple[Layer, ...] = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import ndimage
 
 from geosoil.errors import ResourceError, UsageError
 from geosoil.kernels.flow import COLUMNS, MISSING, ROWS, climb, distribute, downstream, flood, seed
@@ -15,9 +16,9 @@ from geosoil.types import Progress, quiet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Bool, Float32, Float64
+    from geosoil.types import Bool, Float32, Float64, Int64
 
-__all__ = ["HEAP_BYTES", "Filled", "catchment_area", "fill", "height_above", "steepest"]
+__all__ = ["HEAP_BYTES", "Filled", "Holes", "catchment_area", "fill", "find_holes", "height_above", "steepest"]
 
 #: Cells between two calls of `progress`: a fraction of a second.
 PART = 2**19
@@ -39,6 +40,61 @@ class Filled:
 
     surface: Float64
     order: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Holes:
+    """Missing cells with data all round.
+
+    Attributes
+    ----------
+    cells : (n,) int64
+        Those of small holes, counted row by row.
+    levels : (n,) float32
+        Lowest height at the rim of the hole that a cell is in, m.
+    small, large : int
+        Number of holes up to the size that was asked for, and beyond.
+    """
+
+    cells: Int64
+    levels: Float32
+    small: int
+    large: int
+
+
+def find_holes(z: Float32, most: int) -> Holes:
+    """Find small holes in the data, which are no lakes but gaps: water had better cross them than end there.
+
+    Parameters
+    ----------
+    z : (h, w) float32
+        Heights; NaN where missing.
+    most : int
+        Cells of the largest hole that counts as small.
+
+    >>> z = np.float32([[5, 5, 5, 5], [5, np.nan, 4, 5], [5, 5, 5, np.nan]])
+    >>> found = find_holes(z, 10)
+    >>> found.cells.tolist(), found.levels.tolist(), found.small
+    ([5], [4.0], 1)
+    """
+    missing = np.isnan(z)
+    labels, count = ndimage.label(missing, np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    inside = np.ones(count + 1, bool)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        inside[edge] = False
+    inside[0] = False
+    small = inside & (sizes <= most)
+    cells, levels = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for number, place in enumerate(ndimage.find_objects(labels), 1):
+        if small[number]:
+            rows, columns = (slice(one.start - 1, one.stop + 1) for one in place)
+            own = labels[rows, columns] == number
+            rim = ndimage.binary_dilation(own, np.ones((3, 3))) & ~own
+            y, x = np.nonzero(own)
+            cells.append((y + rows.start) * z.shape[1] + x + columns.start)
+            levels.append(np.full(len(y), z[rows, columns][rim].min(), np.float32))
+    return Holes(np.concatenate(cells), np.concatenate(levels), int(small.sum()), int((inside & ~small).sum()))
 
 
 def fill(

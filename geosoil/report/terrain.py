@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -44,6 +44,8 @@ _SUN_AZIMUTH, _SUN_HEIGHT = 315.0, 45.0
 #: Most stream lines in a picture; the smallest orders are left out beyond.
 _MOST_LINES = 4000
 _WATER = "#0b4f9e"
+#: How plots and tables call the layers that maps are compared with.
+NAMES = {"slope": "Slope", "twi": "Wetness index", "ls_moore": "LS factor (Moore)"}
 _TINTS = ("#5f8f6b", "#a9c48b", "#ece3b4", "#d0ab7c", "#a77c5b", "#f2efec")
 
 
@@ -163,7 +165,7 @@ def layer_grid(pictures: Sequence[Picture]) -> Figure:
     """Small maps of the layers, each in its own colours from the 2nd to the 98th percentile."""
     west, east, south, north = pictures[0].extent
     ratio = (north - south) / (east - west)
-    across = min(len(pictures), 3 if ratio < 1.4 else 4)
+    across = min(len(pictures), 3 if ratio < 1.1 else 4 if ratio < 2 else 5)
     down = -(-len(pictures) // across)
     wide = 9.3 / across
     figure = _figure(9.3, ((wide - 0.55) * ratio + 0.45) * down)
@@ -178,20 +180,33 @@ def layer_grid(pictures: Sequence[Picture]) -> Figure:
 def _small_map(figure: Figure, axes: Axes, picture: Picture) -> None:
     ramp = LinearSegmentedColormap.from_list("layer", [f"#{one}" for one in picture.colours])
     good = picture.values[np.isfinite(picture.values)]
-    low, high = np.quantile(good, (0.02, 0.98)) if good.size else (0.0, 1.0)
-    if low < 0 < high:  # values on both sides of a middle: the middle is white
-        high = max(-low, high)
-        low = -high
-    shown = axes.imshow(picture.values, cmap=ramp, vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
+    norm = _norm(good)
+    shown = axes.imshow(picture.values, cmap=ramp, norm=norm, interpolation="nearest")
     axes.set_title(picture.title, fontsize=8.5, loc="left")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="#b9bfc4", linewidth=0.6)
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02, aspect=22)
+    bar = figure.colorbar(shown, cax=axes.inset_axes((1.025, 0.0, 0.035, 1.0)))
     bar.ax.tick_params(labelsize=7)
+    bar.outline.set_linewidth(0.4)
+    if isinstance(norm, LogNorm):
+        bar.ax.minorticks_off()
+        return
     bar.ax.locator_params(nbins=4)
     bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
     bar.ax.yaxis.get_offset_text().set_fontsize(7)
-    bar.outline.set_linewidth(0.4)
+
+
+def _norm(good: Float32) -> Normalize:
+    """Where the colours of a layer begin and end, and whether they go by powers of ten."""
+    if not good.size:
+        return Normalize(0.0, 1.0)
+    low, middle, high = (float(one) for one in np.quantile(good, (0.02, 0.5, 0.98)))
+    if low < 0 < high:  # values on both sides of a middle: the middle is white
+        high = max(-low, high)
+        low = -high
+    if low > 0 and high > 30 * middle:
+        return LogNorm(low, high)
+    return Normalize(low, max(high, low + 1e-12))
 
 
 def map_with_streams(picture: Picture, breaks: Sequence[float], unit: str, lines: gpd.GeoDataFrame) -> Figure:
@@ -224,7 +239,8 @@ def relation_plot(relations: pd.DataFrame) -> Figure:
     """
     maps, attributes = (list(dict.fromkeys(relations[name])) for name in ("map", "attribute"))
     measures = {"pearson": "Pearson", "spearman": "Spearman"}
-    marks = {"whole": ("o", COLOURS[6]), "left": ("<", COLOURS[0]), "right": (">", COLOURS[1])}
+    # The halves lie a little above and below, so that equal values are seen.
+    marks = {"whole": ("o", COLOURS[6], 0.0), "left": ("<", COLOURS[0], -0.2), "right": (">", COLOURS[1], 0.2)}
     figure = _figure(1.6 + 2.6 * len(attributes), 1.3 + 2 * (0.5 + 0.32 * len(maps)))
     panels = figure.subplots(2, len(attributes), squeeze=False, sharey=True, sharex=True)
     most = float(np.nanmax(relations[list(measures)].abs().to_numpy(), initial=0.1))
@@ -232,11 +248,19 @@ def relation_plot(relations: pd.DataFrame) -> Figure:
         for column, attribute in enumerate(attributes):
             axes = panels[row, column]
             axes.axvline(0, color="#9aa1a7", linewidth=0.8, zorder=0)
-            for region, (marker, colour) in marks.items():
+            for region, (marker, colour, shift) in marks.items():
                 own = relations[(relations["attribute"] == attribute) & (relations["region"] == region)]
                 values = own.set_index("map")[measure].reindex(maps)
                 size = 34 if region == "whole" else 26
-                axes.scatter(values, range(len(maps)), marker=marker, color=colour, s=size, linewidths=0, label=region)
+                axes.scatter(
+                    values,
+                    np.arange(len(maps)) + shift,
+                    marker=marker,
+                    color=colour,
+                    s=size,
+                    linewidths=0,
+                    label=region,
+                )
             axes.set_yticks(range(len(maps)), maps, fontsize=8)
             axes.set_ylim(len(maps) - 0.5, -0.5)
             axes.set_xlim(-1.15 * most, 1.15 * most)
@@ -244,7 +268,7 @@ def relation_plot(relations: pd.DataFrame) -> Figure:
             axes.grid(axis="y", color="#eceff1", linewidth=0.8)
             axes.set_axisbelow(True)
             axes.tick_params(labelsize=8)
-            axes.set_title(f"{attribute}, {name}", fontsize=9.5, loc="left")
+            axes.set_title(f"{NAMES.get(attribute, attribute)}, {name}", fontsize=9.5, loc="left")
     figure.supxlabel("correlation", fontsize=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=9, ncols=3, loc="outside upper center")
@@ -309,7 +333,12 @@ def write_relation_report(
     wide = relations.pivot_table(
         index=["map", "attribute"], columns="region", values=["pearson", "spearman"], sort=False, dropna=False
     )
-    table = pd.DataFrame({"map": wide.index.get_level_values(0), "with": wide.index.get_level_values(1)})
+    table = pd.DataFrame(
+        {
+            "map": wide.index.get_level_values(0),
+            "with": wide.index.get_level_values(1).map(lambda one: NAMES.get(one, one)),
+        }
+    )
     for measure in ("pearson", "spearman"):
         for region in ("whole", "left", "right"):
             table[f"{measure}, {region}"] = wide[(measure, region)].to_numpy(float)
