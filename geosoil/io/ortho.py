@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,8 @@ _COARSE = 96
 _CENTRE = 0.5
 # Room that a resampling kernel needs round a cell, pixels.
 _ROOM = 3
+# Columns of a part of a window: the image under a turned map is not needed all at once. And bands at a time.
+_WIDE, _GROUP = 256, 16
 _LONLAT = "EPSG:4326"
 
 
@@ -351,12 +354,13 @@ class Rectified:
     Attributes
     ----------
     reader : WindowReader
-    rectification : Rectification
+    rectifications : tuple of Rectification
+        One a band, as detectors may look at places of their own; all on one grid.
     resampling : {"nearest", "bilinear", "cubic"}
     """
 
     reader: WindowReader
-    rectification: Rectification
+    rectifications: tuple[Rectification, ...]
     resampling: str = "bilinear"
 
     def __post_init__(self) -> None:
@@ -367,19 +371,52 @@ class Rectified:
                 details=[f"known: {listing(RESAMPLING)}"],
             )
 
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        grids = [(tuple(one.shape), tuple(one.grid.affine), str(one.grid.crs)) for one in self._different()]
+        models = [(one.rpcs.to_dict(), one.heights.source, one.heights.constant) for one in self._different()]
+        return ("geosoil.Rectified", self.reader, grids, models, self._owners(), self.resampling)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows, columns."""
-        rows, cols = self.rectification.grid.shape
+        rows, cols = self.rectifications[0].grid.shape
         return self.reader.shape[0], int(rows), int(cols)
 
     def take(self, positions: list[int]) -> Rectified:
         """The same with some of the bands."""
-        return replace(self, reader=self.reader.take(positions))
+        chosen = tuple(self.rectifications[place] for place in positions)
+        return replace(self, reader=self.reader.take(positions), rectifications=chosen)
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See ``types.WindowReader``."""
-        places = self.rectification.places(rows, cols)
-        if places.empty:
-            return np.full((len(bands), *places.line.shape), np.nan, np.float32)
-        return places.take(self.reader.read(bands, places.lines, places.samples), self.resampling)
+        return self.window(rows, cols)(bands)
+
+    def window(self, rows: tuple[int, int], cols: tuple[int, int]) -> Callable[[Int64], Float32]:
+        """What reads bands of a window; where its cells lie in the image is computed once for all of them."""
+        edges = [*range(cols[0], cols[1], _WIDE), cols[1]]
+        parts = [(first, last) for first, last in pairwise(edges)]
+        places = [[one.places(rows, part) for part in parts] for one in self._different()]
+        owners = self._owners()
+
+        def read(bands: Int64) -> Float32:
+            out = np.full((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.nan, np.float32)
+            for start in range(0, len(bands), _GROUP):
+                chosen = np.asarray(bands[start : start + _GROUP])
+                for owner in dict.fromkeys(owners[band] for band in chosen):
+                    own = np.array([place for place, band in enumerate(chosen) if owners[band] == owner])
+                    for part, at in zip(parts, places[owner], strict=True):
+                        if not at.empty:
+                            values = self.reader.read(chosen[own], at.lines, at.samples)
+                            where = slice(part[0] - cols[0], part[1] - cols[0])
+                            out[start + own, :, where] = at.take(values, self.resampling)
+            return out
+
+        return read
+
+    def _different(self) -> list[Rectification]:
+        return list({id(one): one for one in self.rectifications}.values())
+
+    def _owners(self) -> list[int]:
+        """Which of the different rectifications each band has."""
+        known = [id(one) for one in self._different()]
+        return [known.index(id(one)) for one in self.rectifications]

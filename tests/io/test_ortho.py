@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def rectified(made: Made, dem: Path | None, resampling: str = "bilinear", **grid: object) -> Rectified:
     heights, _ = open_heights(dem, made.rpcs)
     target = map_grid(made.rpcs, SHAPE, heights, **grid)  # type: ignore[arg-type]
-    return Rectified(made.image, Rectification(made.rpcs, SHAPE, target, heights), resampling)
+    return Rectified(made.image, (Rectification(made.rpcs, SHAPE, target, heights),) * 2, resampling)
 
 
 def whole(reader: Rectified) -> np.ndarray:
@@ -108,7 +108,7 @@ def centres(grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
 def test_the_ground_comes_back_where_it_is(made: Made) -> None:
     reader = rectified(made, made.dem, "cubic")
     found = whole(reader)
-    x, y = centres(reader.rectification.grid)
+    x, y = centres(reader.rectifications[0].grid)
     inside = np.isfinite(found[0])
     assert inside.sum() > 0.9 * SHAPE[0] * SHAPE[1]
     np.testing.assert_allclose(found[0][inside], pattern(x, y)[inside], atol=0.02)
@@ -118,7 +118,7 @@ def test_the_ground_comes_back_where_it_is(made: Made) -> None:
 def test_without_heights_hills_are_displaced_and_it_is_said(made: Made) -> None:
     reader = rectified(made, None, "cubic")
     found = whole(reader)[0]
-    x, y = centres(reader.rectification.grid)
+    x, y = centres(reader.rectifications[0].grid)
     off = np.nanmax(np.abs(found - pattern(x, y)))
     assert off > 0.1
     notes = open_heights(None, made.rpcs)[1]
@@ -126,7 +126,7 @@ def test_without_heights_hills_are_displaced_and_it_is_said(made: Made) -> None:
 
 
 def test_the_default_map_is_the_utm_zone_at_30_m_and_holds_the_image(made: Made) -> None:
-    grid = rectified(made, made.dem).rectification.grid
+    grid = rectified(made, made.dem).rectifications[0].grid
     assert grid.crs is not None
     assert grid.crs.epsg == 32649
     assert grid.resolution.x == 30
@@ -145,7 +145,7 @@ def test_the_default_map_is_the_utm_zone_at_30_m_and_holds_the_image(made: Made)
 @pytest.mark.parametrize("target", [{}, {"crs": "EPSG:4326", "resolution": 0.0003}])
 def test_it_equals_gdals_warp(made: Made, way: str, target: dict[str, object]) -> None:
     reader = rectified(made, made.dem, way, **target)
-    grid = reader.rectification.grid
+    grid = reader.rectifications[0].grid
     mine = whole(reader)[0]
     theirs = np.full(mine.shape, np.nan, np.float32)
     assert grid.crs is not None
@@ -180,9 +180,9 @@ def test_gaps_are_not_interpolated_over(made: Made, way: str) -> None:
     values = made.image.values.copy()
     values[0, 30:33, 20:25] = np.nan
     reader = rectified(made, made.dem, way)
-    holed = Rectified(Image(values), reader.rectification, way)
+    holed = Rectified(Image(values), reader.rectifications, way)
     found, full = whole(holed), whole(reader)
-    places = reader.rectification.places((0, reader.shape[1]), (0, reader.shape[2]))
+    places = reader.rectifications[0].places((0, reader.shape[1]), (0, reader.shape[2]))
     line, sample = places.line + places.lines[0], places.sample + places.samples[0]
     # Every cell whose nearest pixel is missing is missing.
     with np.errstate(invalid="ignore"):
@@ -205,16 +205,29 @@ def test_cells_beside_the_heights_have_no_value(made: Made, tmp_path: Path) -> N
         file.write(heights, 1)
     reader = rectified(made, tmp_path / "half.tif")
     found = whole(reader)[0]
-    x, _ = centres(reader.rectification.grid)
+    x, _ = centres(reader.rectifications[0].grid)
     assert np.isnan(found[x < X - 20]).all()
     assert np.isfinite(found[x > X + 20]).any()
-    assert reader.rectification.places((0, 10), (0, 10)).unknown > 0
+    assert reader.rectifications[0].places((0, 10), (0, 10)).unknown > 0
+
+
+def test_bands_of_two_detectors_each_come_through_their_own_polynomials(made: Made) -> None:
+    shifted = ImageModel(shape=SHAPE, x=X, y=Y, height=500.0, roll=15.0, shift=(3.0, -2.0))
+    lines, samples = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
+    image = Image(np.stack([made.image.values[0], pattern(*shifted.ground(lines, samples, hills)).astype(np.float32)]))
+    first = rectified(made, made.dem, "cubic").rectifications[0]
+    second = replace(first, rpcs=rpc_of(fit_rational(shifted, CRS, 300, 700)))
+    found = whole(Rectified(image, (first, second), "cubic"))
+    wrong = whole(Rectified(image, (first, first), "cubic"))
+    both = np.isfinite(found).all(axis=0)
+    assert np.abs(found[0] - found[1])[both].max() < 0.03
+    assert np.nanmax(np.abs(wrong[0] - wrong[1])) > 0.3
 
 
 def test_a_window_beside_the_image_is_empty(made: Made) -> None:
     heights = HeightModel(500.0)
     far = GeoBox((4, 5), Affine(30, 0, X + 50_000, 0, -30, Y), CRS)
-    reader = Rectified(made.image, Rectification(made.rpcs, SHAPE, far, heights))
+    reader = Rectified(made.image, (Rectification(made.rpcs, SHAPE, far, heights),) * 2)
     assert np.isnan(whole(reader)).all()
 
 
