@@ -17,6 +17,8 @@ import pytest
 from geosoil.errors import GeosoilError, InputError, OutputError
 from geosoil.io.archive import members, unpack
 
+from ..conftest import file_size_limit  # noqa: TID252  (tests are no package that is installed)
+
 FILES = {"a_VN.tif": b"v" * 5000, "a_SW.tif": b"s" * 7000, "a.xml": b"<x/>", "readme.txt": b"hello"}
 EXPECTED = ("*.tif", "*.xml")
 
@@ -261,16 +263,9 @@ class TestNoRoom:
         assert not (tmp_path / "out").exists()
 
     def test_a_disk_that_fills_up_leaves_nothing(self, tmp_path: Path) -> None:
-        import resource
-
         archive = pack(tmp_path / "a.tar", [entry("a.tif", bytes(100_000)), entry("b.tif", bytes(400_000))], "w")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
-        try:
-            with pytest.raises(OutputError, match="GS-NO-SPACE"):
-                unpack(archive, tmp_path / "out", expected=EXPECTED)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with file_size_limit(200_000), pytest.raises(OutputError, match="GS-NO-SPACE"):
+            unpack(archive, tmp_path / "out", expected=EXPECTED)
         assert not (tmp_path / "out").exists()
 
     def test_no_folder_to_unpack_in(self, tmp_path: Path) -> None:
