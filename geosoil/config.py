@@ -123,6 +123,8 @@ class SceneConfig(_Record):
     crs: str | None = Field(None, description="CRS of rasters that have none")
     align: str | None = Field(None, description="raster whose grid all others are put on")
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "bilinear"
+    wavelengths: str | None = Field(None, description="table with wavelength and fwhm, nm, for a cube without them")
+    scale: float | None = Field(None, gt=0, description="stored numbers are reflectance times this, such as 10000")
     bands: tuple[str, ...] = Field((), description="bands to use; default: all")
     classes: dict[str, Literal["onehot", "embedding"]] = Field(
         {}, description="bands that hold classes, and how they are encoded"
@@ -379,7 +381,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     places = (
         ("samples", ("path", "sites")),
-        ("scene", ("path", "align")),
+        ("scene", ("path", "align", "wavelengths")),
         ("spectra", ("laboratory", "satellite")),
         ("masks", ("land_use",)),
     )

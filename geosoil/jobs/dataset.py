@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["TrainingSet", "build"]
+__all__ = ["TrainingSet", "build", "samples_of"]
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def build(
     """
     soil_property = study.declared(code)
     scene = _scene(study, scene)
-    table = _samples(study, soil_property, samples)
+    table = samples_of(study, soil_property, samples)
     report: dict[str, Any] = {"samples": table.attrs.get("report", {})}
     profiles = _profiles(table, scene)
     profiles, outside = _inside(profiles, scene)
@@ -225,7 +225,8 @@ def _scene(study: Study, scene: xr.DataArray | None) -> xr.DataArray:
     )
 
 
-def _samples(study: Study, soil_property: Property, samples: Any) -> gpd.GeoDataFrame:
+def samples_of(study: Study, soil_property: Property, samples: Any) -> gpd.GeoDataFrame:
+    """The samples of a study for a property, or the object given, read as the study says."""
     config, how = study.samples, study.how(soil_property.code)
     # A GeoDataFrame brings its own places; what the study says of its file's is not about it.
     placed = isinstance(samples, gpd.GeoDataFrame)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["created_now", "summary", "train"]
+__all__ = ["check_outputs", "created_now", "summary", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def train(
     """
     study = study if isinstance(study, Study) else load_study(study)
     device_of(study.model.device)  # raises where it is not there, be it needed or not
-    _check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
@@ -165,7 +165,7 @@ def _points(data: TrainingSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
     )
 
 
-def _check_outputs(outputs: Sequence[tuple[PathLike | None, str]], *, overwrite: bool) -> None:
+def check_outputs(outputs: Sequence[tuple[PathLike | None, str]], *, overwrite: bool) -> None:
     """Refuse files that could not be written, or that stand for something else, before any work."""
     for path, suffix in outputs:
         if path is None:

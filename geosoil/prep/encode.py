@@ -106,6 +106,20 @@ class Encoder:
             mask_channel=mask_channel,
         )
 
+    @classmethod
+    def identity(cls, bands: Sequence[str], centre: Float64) -> Encoder:
+        """Quantities as they are, for models that scale on their own; gaps take the mean of the samples (n, B)."""
+        count = len(bands)
+        return cls(
+            bands=tuple(bands),
+            categories=(None,) * count,
+            lower=np.zeros(count),
+            upper=np.ones(count),
+            mean=np.asarray(centre, np.float64).mean(axis=0),
+            frequencies=(None,) * count,
+            embeddings=("",) * count,
+        )
+
     @property
     def features(self) -> int:
         """Number of columns, F."""

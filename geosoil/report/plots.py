@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from geosoil.types import Float32
 
 __all__ = [
+    "bare_axes",
     "density_by_depth",
     "level_curve",
     "map_grid",
@@ -42,7 +43,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _axes(axes: Axes) -> Axes:
+def bare_axes(axes: Axes) -> Axes:
+    """Axes without what only frames."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     return axes
@@ -76,7 +78,7 @@ def scatter_by_depth(frame: pd.DataFrame, soil: Property, depths: Sequence[str])
         # Long tails would squeeze all else into a corner; the axes end at the 99.5th percentile.
         top = float(np.quantile(np.concatenate([o, p]), 0.995)) * 1.08 or 1.0
         low = min(0.0, float(np.min([o.min(), p.min()])))
-        _axes(axes).scatter(o, p, s=9, color=COLOURS[0], alpha=0.4, linewidths=0)
+        bare_axes(axes).scatter(o, p, s=9, color=COLOURS[0], alpha=0.4, linewidths=0)
         axes.plot([low, top], [low, top], color="#444444", linewidth=0.9)
         axes.set(xlim=(low, top), ylim=(low, top), aspect="equal")
         axes.set_title(depth.replace("cm", " cm"), fontsize=10)
@@ -97,7 +99,7 @@ def metric_by_depth(scores: pd.DataFrame, metric: str, soil: Property, depths: S
         One scheme: ``model``, ``depth``, ``metric``, ``mean``, ``sd``.
     """
     figure = _figure(7.6, 3.6)
-    axes = _axes(figure.subplots())
+    axes = bare_axes(figure.subplots())
     rows = scores[scores["metric"] == metric]
     models = list(dict.fromkeys(rows["model"]))
     for place, model in enumerate(models):
@@ -128,7 +130,7 @@ def level_curve(
 ) -> Figure:
     """A score against a number that was varied: frozen layers, covariates, patch width."""
     figure = _figure(5.6, 3.3)
-    axes = _axes(figure.subplots())
+    axes = bare_axes(figure.subplots())
     rows = scores[(scores["metric"] == metric) & (scores["depth"] == "all")].copy()
     rows["level"] = rows["model"].map(levels)
     rows = rows.sort_values("level")
@@ -151,7 +153,7 @@ def zone_bars(zones: pd.DataFrame, soil: Property) -> Figure:
     names = list(dict.fromkeys(zones["zone"]))
     models = list(dict.fromkeys(zones["model"]))
     figure = _figure(7.6, 0.8 + 0.42 * len(names))
-    axes = _axes(figure.subplots())
+    axes = bare_axes(figure.subplots())
     for place, model in enumerate(models):
         one = zones[zones["model"] == model].set_index("zone").reindex(names)
         at = np.arange(len(names)) + (place - (len(models) - 1) / 2) * 0.15
@@ -183,7 +185,7 @@ def density_by_depth(frame: pd.DataFrame, soil: Property, depths: Sequence[str])
         low, top = np.quantile(observed, [0.0, 0.99])
         x = np.linspace(min(low, 0), top * 1.1 + 1e-9, 200)
         if np.ptp(observed) > 0:
-            _axes(axes).fill_between(x, gaussian_kde(observed)(x), color="#c9ced2", linewidth=0, label="observed")
+            bare_axes(axes).fill_between(x, gaussian_kde(observed)(x), color="#c9ced2", linewidth=0, label="observed")
         for place, model in enumerate(models):
             values = rows[rows["model"] == model]["predicted"].to_numpy(float)
             if np.ptp(values) > 0:
@@ -206,7 +208,7 @@ def relative_bias_map(places: pd.DataFrame, soil: Property) -> Figure:
         ``x``, ``y``, ``bias`` (percent).
     """
     figure = _figure(6.6, 4.8)
-    axes = _axes(figure.subplots())
+    axes = bare_axes(figure.subplots())
     metric = float(places["x"].abs().max()) > 360
     factor = 1e-3 if metric else 1.0
     order = places["bias"].abs().sort_values().index

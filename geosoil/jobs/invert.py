@@ -1,0 +1,267 @@
+"""`geosoil invert`: a cube, samples and laboratory spectra in, one model of several properties out."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+import geosoil
+from geosoil.config import Study, load_study
+from geosoil.errors import UsageError
+from geosoil.io.qgis import write_samples
+from geosoil.jobs.counts import counts_of
+from geosoil.jobs.inversion import (
+    FittedSpectra,
+    SpectraValidation,
+    TrainingFits,
+    cross_validate_spectra,
+    folds_of_pairs,
+    recipe_of_spectra,
+)
+from geosoil.jobs.pairing import build_pairs, mask_rules
+from geosoil.jobs.pairs import PairSet
+from geosoil.jobs.train import check_outputs, created_now
+from geosoil.models.bundle import Bundle, Card, PropertyCard
+from geosoil.prep.encode import Encoder
+from geosoil.report.inversion import write_inversion
+from geosoil.score import score_table
+from geosoil.types import PathLike, Progress, quiet
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["invert"]
+
+log = logging.getLogger(__name__)
+
+
+def invert(
+    study: Study | PathLike,
+    output: PathLike | None = None,
+    *,
+    samples: gpd.GeoDataFrame | None = None,
+    scene: xr.DataArray | None = None,
+    laboratory: xr.DataArray | None = None,
+    satellite: xr.DataArray | None = None,
+    report: PathLike | None = None,
+    predictions: PathLike | None = None,
+    overwrite: bool = False,
+    num_workers: int = 1,
+    progress: Progress = quiet,
+) -> Bundle:
+    """Train a model of spectra for the properties of a study.
+
+    Satellite spectra of the samples' cells are made laboratory-like by a translator that is learned from the samples'
+    laboratory spectra; bands are selected and properties predicted from what the study asks for (Ou et al.). The scores
+    in the model come from cross-validation in which the translator, the selection, all searches and the bias
+    correction saw the training samples alone.
+
+    Parameters
+    ----------
+    study : Study or path
+        What to train, on what.
+    output : path, optional
+        Model file to write.
+    samples, scene, laboratory, satellite : optional
+        Objects to use in place of the study's files: samples as `open_samples` gives them, a cube as `open_scene`, and
+        spectra as `open_spectra`.
+    report : path, optional
+        HTML report to write.
+    predictions : path, optional
+        GeoPackage to write, with the observed and the held-out predicted value of each sample; `geosoil.map` shows it.
+    overwrite : bool
+        Replace the files that are there.
+    num_workers : int
+        Processes for the folds; the result does not depend on it. A script that asks for more than one needs
+        ``if __name__ == "__main__":`` round its calls, or each process would run it again.
+    progress : callable
+        ``progress(done, total, message)``.
+
+    Returns
+    -------
+    Bundle
+        The model; `geosoil.map` takes it as it takes any other, and maps all its properties in one pass over a cube.
+
+    Raises
+    ------
+    InputError, UsageError, OutputError
+        Where the study, its files or the output cannot be used.
+    """
+    study = study if isinstance(study, Study) else load_study(study)
+    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    recipe = recipe_of_spectra(study)
+    data = build_pairs(
+        study, samples=samples, scene=scene, laboratory=laboratory, satellite=satellite, progress=progress
+    )
+    if predictions is not None and data.points is None:
+        raise UsageError(
+            "samples without places cannot be written as points", code="GS-POINTS", hint="leave --predictions out"
+        )
+    validation = study.validation
+    folds = folds_of_pairs(data, validation.scheme, validation.folds, study.seed, validation.block_m)
+    (checked,) = cross_validate_spectra(data, [recipe], folds, study.seed, num_workers=num_workers, progress=progress)
+    progress(0, 1, "training")
+    fitted = TrainingFits(data, np.arange(len(data)), study.seed).fit(recipe)
+    progress(1, 1, "training")
+    frame = held_out_frame(data, checked)
+    bundle = _bundle(study, data, fitted, checked, frame)
+    if output is not None:
+        bundle.save(output, overwrite=overwrite)
+    if report is not None:
+        write_inversion(Path(report), bundle.card, data.report, frame, data.properties, fitted_spectra(data, fitted))
+    if predictions is not None and data.points is not None:
+        write_samples(Path(predictions), _points(data, frame), data.points.crs)
+    return bundle
+
+
+def fitted_spectra(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
+    """Spectra before and after, and which features each property kept, for plots.
+
+    Returns
+    -------
+    dict
+        ``wavelength_nm`` (q,), ``satellite``, ``laboratory``, ``generated`` (n, q) or None, all preprocessed;
+        ``support`` a tuple of (2 q,) bool by property, satellite features first.
+    """
+    predictor = fitted.predictor
+    satellite = predictor.preprocess.apply(data.satellite)
+    bands = satellite.shape[1]
+    supports = []
+    for head in predictor.heads:
+        kept = np.zeros(2 * bands, np.bool_)
+        kept[head.support] = True
+        supports.append(kept)
+    return {
+        "wavelength_nm": predictor.preprocess.wavelength_nm,
+        "satellite": satellite,
+        "laboratory": None if data.laboratory is None else predictor.preprocess.apply(data.laboratory),
+        "generated": None if predictor.translator is None else predictor.generate(satellite),
+        "support": tuple(supports),
+    }
+
+
+def held_out_frame(data: PairSet, checked: SpectraValidation) -> pd.DataFrame:
+    """One row a sample and property: property, profile, depth, fold, observed, predicted."""
+    frames = []
+    for target, soil in enumerate(data.properties):
+        rows = np.flatnonzero(np.isfinite(data.values[:, target]))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "property": soil.code,
+                    "profile": data.names[rows],
+                    "depth": data.depth.label,
+                    "fold": checked.folds[rows],
+                    "observed": data.values[rows, target],
+                    "predicted": checked.predicted[rows, target],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _points(data: PairSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Observed and held-out predicted values as points."""
+    if data.points is None:
+        raise ValueError("the samples have no places")
+    geometry = data.points.set_index("profile").geometry
+    units = {soil.code: soil.unit for soil in data.properties}
+    return gpd.GeoDataFrame(
+        {
+            **frame.to_dict("list"),
+            "top_cm": data.depth.top_cm,
+            "bottom_cm": data.depth.bottom_cm,
+            "residual": frame["observed"] - frame["predicted"],
+            "unit": frame["property"].map(units),
+        },
+        geometry=geometry.loc[frame["profile"]].to_numpy(),
+        crs=data.points.crs,
+    )
+
+
+def _bundle(
+    study: Study, data: PairSet, fitted: FittedSpectra, checked: SpectraValidation, frame: pd.DataFrame
+) -> Bundle:
+    meta, _ = fitted.predictor.state()
+    encoder = Encoder.identity(data.bands.names, data.satellite)
+    rules = mask_rules(study)
+    settings = study.model_dump(mode="json", include={"invert", "fusion", "spectra", "validation"})
+    if rules is not None:
+        settings["masks"] = {name: getattr(rules, name) for name in rules.__dataclass_fields__}
+    grid = data.geobox
+    card = Card(
+        name=study.name,
+        model=study.invert.head,
+        kind=fitted.predictor.kind,
+        properties=tuple(
+            PropertyCard.of(soil, [data.depth], transform, _scores(study, frame[frame["property"] == soil.code]))
+            for soil, transform in zip(data.properties, fitted.transforms, strict=True)
+        ),
+        crs=grid.crs.to_wkt() if grid is not None and grid.crs is not None else "",
+        extent=_extent(data),
+        cell=(abs(float(grid.resolution.x)), abs(float(grid.resolution.y))) if grid is not None else (0.0, 0.0),
+        encoder=encoder.to_meta(),
+        predictor=meta,
+        quantity="reflectance",
+        wavelength_nm=data.bands.wavelength_nm,
+        fwhm_nm=data.bands.fwhm_nm,
+        counts={
+            "profiles": len(data),
+            "folds": study.validation.folds,
+            "neighbours": int(data.report.get("neighbours", 0)),
+            "masked": len(data.report.get("masked", ())),
+            "without_laboratory": len(data.report.get("without_laboratory", ())),
+            **counts_of(data.report),
+        },
+        selection=_selection(data, fitted),
+        settings=settings,
+        seed=study.seed,
+        versions={
+            "geosoil": geosoil.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "torch", "scikit-learn")},
+        },
+        created=created_now(),
+    )
+    return Bundle(card, encoder, fitted.predictor, fitted.transforms, checked.residuals)
+
+
+def _extent(data: PairSet) -> tuple[float, float, float, float]:
+    if data.points is None:
+        return (0.0, 0.0, 0.0, 0.0)
+    west, south, east, north = (float(edge) for edge in data.points.total_bounds)
+    return west, south, east, north
+
+
+def _scores(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The scores of a property, with the split that they come from."""
+    scheme = study.validation.scheme
+    table = score_table(frame.assign(model=study.invert.head, scheme=scheme, repeat=0))
+    split = f"{scheme} {study.validation.folds}-fold cross-validation by sample"
+    found = []
+    for depth in (*dict.fromkeys(frame["depth"]), "all"):
+        rows = table[table["depth"] == depth]
+        values = {str(name): float(value) for name, value in zip(rows["metric"], rows["mean"], strict=True)}
+        found.append({"depth": depth, "split": split, **values})
+    return found
+
+
+def _selection(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
+    """Which bands went and why, and which features each property keeps."""
+    wavelength = fitted.predictor.preprocess.wavelength_nm
+    bands = len(wavelength)
+    kept: dict[str, Sequence[str]] = {}
+    for soil, head in zip(data.properties, fitted.predictor.heads, strict=True):
+        kept[soil.code] = [
+            f"{'satellite' if place < bands else 'generated'} {wavelength[place % bands]:.1f} nm"
+            for place in head.support.tolist()
+        ]
+    return {"bands": list(data.report.get("bands", ())), "kept": kept}

@@ -1,0 +1,383 @@
+"""Samples, a cube and laboratory spectra joined by the samples' names: what a study of spectra is trained on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from geosoil.bands import Bands
+from geosoil.config import SpectraConfig, Study
+from geosoil.errors import InputError, UsageError, listing
+from geosoil.grid.patches import cells_of, extract_patches
+from geosoil.io.raster import open_scene
+from geosoil.io.spectra import open_spectra
+from geosoil.io.tables import read_table
+from geosoil.jobs.dataset import samples_of
+from geosoil.jobs.pairs import PairSet
+from geosoil.prep.bad_bands import DEFAULT_WINDOWS, bad_bands, describe_bad, scene_statistics
+from geosoil.prep.masks import MaskRules
+from geosoil.prep.neighbours import Neighbours, like_neighbours
+from geosoil.prep.resample import gaussian_weights, linear_weights, resample
+from geosoil.soil import Depth
+from geosoil.types import Progress, quiet
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
+
+    from geosoil.types import Bool, Float32, Float64
+
+__all__ = ["build_pairs", "mask_rules"]
+
+log = logging.getLogger(__name__)
+
+#: Fewer samples cannot be split into folds that mean anything.
+LEAST_SAMPLES = 20
+#: Depth of samples that do not say theirs, cm: what a hand takes from a field's surface.
+_SURFACE = Depth(0, 20)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Samples with their spectra, as far as they are joined."""
+
+    names: NDArray[np.object_]
+    satellite: Float64
+    bands: Bands
+    offered: Bands
+    sources: tuple[str, ...]
+    laboratory: Float64 | None = None
+    points: gpd.GeoDataFrame | None = None
+    geobox: GeoBox | None = None
+    neighbours: Neighbours | None = None
+
+    def take(self, kept: Bool) -> _Seen:
+        """Some of the samples."""
+        return replace(
+            self,
+            names=self.names[kept],
+            satellite=self.satellite[kept],
+            laboratory=None if self.laboratory is None else self.laboratory[kept],
+            points=None if self.points is None else self.points[kept].reset_index(drop=True),
+            neighbours=None if self.neighbours is None else _of_samples(self.neighbours, kept),
+        )
+
+
+def _of_samples(beside: Neighbours, kept: Bool) -> Neighbours:
+    place = np.cumsum(kept) - 1
+    here = kept[beside.sample]
+    return Neighbours(beside.spectra[here], place[beside.sample[here]], beside.angle_rad[here])
+
+
+def build_pairs(
+    study: Study,
+    *,
+    samples: gpd.GeoDataFrame | None = None,
+    scene: xr.DataArray | None = None,
+    laboratory: xr.DataArray | None = None,
+    satellite: xr.DataArray | None = None,
+    progress: Progress = quiet,
+) -> PairSet:
+    """Read what a study of spectra names, and join it by the samples' names.
+
+    Parameters
+    ----------
+    study : Study
+        Where things are.
+    samples, scene, laboratory, satellite : optional
+        Objects to use in place of the study's files; spectra as `open_spectra` gives them.
+
+    Raises
+    ------
+    InputError
+        Where files cannot be used, or too few samples are left: ``GS-SAMPLES-FEW``.
+    UsageError
+        ``GS-STUDY``: the study does not say where samples or satellite spectra come from.
+    """
+    config = study.spectra or SpectraConfig()
+    report: dict[str, Any] = {}
+    if scene is None and study.scene.path is None:
+        spectra = _spectra(_given(satellite, config.satellite, "satellite", "spectra"), config, "satellite")
+        table = _values(study, samples if samples is not None else _placeless(study, spectra), report)
+        seen = _from_table(spectra, config, table, report)
+    else:
+        table = _values(study, samples, report)
+        seen = _from_scene(study, scene, table, report, progress)
+    seen = _with_laboratory(seen, config, laboratory, report)
+    if len(seen.names) < LEAST_SAMPLES:
+        raise _too_few(len(seen.names), report)
+    report["bands"] = describe_bad(seen.offered)
+    codes = list(study.inverted())
+    return PairSet(
+        properties=tuple(study.declared(code) for code in codes),
+        depth=_depth(study, table),
+        names=seen.names.astype(str),
+        satellite=seen.satellite,
+        laboratory=seen.laboratory,
+        values=table.reindex(list(seen.names))[codes].to_numpy(np.float64),
+        bands=seen.bands,
+        points=seen.points,
+        geobox=seen.geobox,
+        neighbours=seen.neighbours,
+        sources=seen.sources,
+        report=report,
+    )
+
+
+def _given(held: Any, path: Any, key: str, section: str) -> Any:
+    if held is None and path is None:
+        raise UsageError(
+            f"the study does not say where to find the {key} {section}",
+            code="GS-STUDY",
+            details=[f"{section}.{key} is missing, and scene.path too"],
+            hint=f'add {key} = "..." under [{section}], or a cube under [scene]: path = "cube.tif"',
+        )
+    return path if held is None else held
+
+
+def _spectra(source: Any, config: SpectraConfig, which: str) -> xr.DataArray:
+    """Laboratory or satellite spectra from a file, or as they were given."""
+    if not isinstance(source, (str, Path)):
+        found: xr.DataArray = source
+        return found
+    quantity = config.laboratory_quantity if which == "laboratory" else config.satellite_quantity
+    spectra = open_spectra(source, quantity=quantity, id=config.id, splice=config.splice and which == "laboratory")
+    for note in spectra.attrs.get("notes", ()):
+        log.info("%s spectra: %s", which, note)
+    return spectra
+
+
+def _values(study: Study, samples: gpd.GeoDataFrame | None, report: dict[str, Any]) -> pd.DataFrame:
+    """A row a sample, a column a property, and where it is; of samples with several layers the uppermost."""
+    columns, first = [], None
+    reports = {}
+    for code in study.inverted():
+        table = samples_of(study, study.declared(code), samples)
+        reports[code] = table.attrs.get("report", {})
+        table = table.sort_values("top_cm", kind="stable").drop_duplicates("profile").set_index("profile")
+        columns.append(table["value"].rename(code))
+        kept = table[["top_cm", "bottom_cm", "geometry"]]
+        first = kept if first is None else pd.concat([first, kept[~kept.index.isin(first.index)]])
+    report["samples"] = next(iter(reports.values()))
+    report["by_property"] = reports
+    found = gpd.GeoDataFrame(first, geometry="geometry").join(pd.concat(columns, axis=1))
+    return pd.DataFrame(found.set_index(found.index.astype(str)))
+
+
+def _placeless(study: Study, spectra: xr.DataArray) -> Any:
+    """The samples' table, or else that of the spectra; samples that are not on a map need no places."""
+    if study.samples.path is None:
+        frame = spectra.attrs["table"].assign(sample_of_spectrum=spectra["sample"].values)
+        name: str | None = "sample_of_spectrum"
+    else:
+        frame, name = read_table(study.samples.path, layer=study.samples.layer).frame, study.samples.id
+    if isinstance(frame, gpd.GeoDataFrame):
+        return frame
+    points = gpd.points_from_xy(np.zeros(len(frame)), np.zeros(len(frame)))
+    placed = gpd.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
+    return placed.rename(columns={name: "id"}) if name else placed
+
+
+def _depth(study: Study, table: pd.DataFrame) -> Depth:
+    """The depth that the maps are of: that of most samples."""
+    if len(study.depths.intervals) == 1:
+        return study.depths.intervals[0]
+    pairs = table[["top_cm", "bottom_cm"]].dropna().round().astype(int).value_counts()
+    if not len(pairs):
+        return _SURFACE
+    top, bottom = pairs.index[0]
+    if len(pairs) > 1:
+        log.warning(
+            "samples are of %d depths; the maps are called after the commonest, %d-%d cm", len(pairs), top, bottom
+        )
+    return Depth(int(top), int(bottom))
+
+
+def _from_table(spectra: xr.DataArray, config: SpectraConfig, table: pd.DataFrame, report: dict[str, Any]) -> _Seen:
+    """Satellite spectra that stand in a table."""
+    bands = _marked(_bands_of(spectra), config)
+    good = np.flatnonzero(bands.good)
+    names = spectra["sample"].values.astype(str)
+    known = np.isin(names, table.index)
+    report["without_samples"] = int((~known).sum())
+    values = np.asarray(spectra.values, np.float64)[known][:, good]
+    whole = np.isfinite(values).all(axis=1)
+    report["no_data"] = [str(one) for one in names[known][~whole]]
+    return _Seen(
+        names=names[known][whole].astype(object),
+        satellite=values[whole],
+        bands=bands.take(good.tolist()),
+        offered=bands,
+        sources=tuple(spectra.attrs.get("sources", ())),
+    )
+
+
+def _bands_of(spectra: xr.DataArray) -> Bands:
+    wavelength = tuple(float(one) for one in spectra["wavelength"].values)
+    fwhm = tuple(float(one) for one in spectra["fwhm"].values) if "fwhm" in spectra.coords else ()
+    return Bands(tuple(str(one) for one in spectra["band"].values), wavelength_nm=wavelength, fwhm_nm=fwhm)
+
+
+def _marked(bands: Bands, config: SpectraConfig, statistics: Any = None) -> Bands:
+    windows = DEFAULT_WINDOWS if config.windows is None else config.windows
+    found = bad_bands(bands, windows=windows, listed=config.drop, keep=config.keep, statistics=statistics)
+    if not any(found.good):
+        raise InputError("no band is left", code="GS-BANDS-NONE", details=describe_bad(found), hint="name some: keep")
+    return found
+
+
+def mask_rules(study: Study) -> MaskRules | None:
+    """The masks of a study; None where it wants none."""
+    if not study.masks.use:
+        return None
+    settings: dict[str, Any] = dict(study.masks.rules)
+    try:
+        rules = MaskRules(**settings)
+    except TypeError as error:
+        known = listing(sorted(MaskRules.__dataclass_fields__))
+        raise UsageError(f"mask rules: {error}", code="GS-MASK-RULE", details=[f"known: {known}"]) from error
+    return rules.without(*study.masks.off) if study.masks.off else rules
+
+
+def _from_scene(
+    study: Study, scene: xr.DataArray | None, table: pd.DataFrame, report: dict[str, Any], progress: Progress
+) -> _Seen:
+    """Spectra of the cells that hold the samples, without what is masked, and of like cells beside them."""
+    config = study.scene
+    cube = open_scene(
+        config.path if scene is None else scene,  # type: ignore[arg-type]
+        align=config.align,
+        crs=config.crs if scene is None else None,
+        wavelengths=config.wavelengths if scene is None else None,
+        scale=config.scale if scene is None else None,
+    )
+    _check_cube(cube)
+    bands = _marked(Bands.of(cube), study.spectra or SpectraConfig(), scene_statistics(cube))
+    points = gpd.GeoDataFrame(table[["geometry"]], geometry="geometry").to_crs(cube.odc.geobox.crs.to_wkt())
+    rows, columns, inside = cells_of(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y))
+    report["outside"] = [str(one) for one in points.index[~inside]]
+    points, rows, columns = points[inside], rows[inside], columns[inside]
+    patches = extract_patches(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y), 3, progress)
+    clear = _clear(study, bands, patches, report)
+    good = np.flatnonzero(bands.good)
+    spectra = np.ascontiguousarray(patches[:, good])
+    whole = np.isfinite(spectra[:, :, 1, 1]).all(axis=1)
+    kept = whole & clear[:, 1, 1]
+    report["no_data"] = [str(one) for one in points.index[~whole]]
+    report["masked"] = [str(one) for one in points.index[whole & ~kept]]
+    beside = None
+    if study.fusion.neighbours:
+        beside = like_neighbours(
+            spectra[kept], rows=rows[kept], columns=columns[kept], valid=clear[kept], angle_rad=study.fusion.angle
+        )
+    report["neighbours"] = 0 if beside is None else len(beside)
+    names = points.index.to_numpy(object)[kept]
+    placed = points[kept].reset_index(names="profile")
+    return _Seen(
+        names=names,
+        satellite=spectra[kept, :, 1, 1].astype(np.float64),
+        bands=bands.take(good.tolist()),
+        offered=bands,
+        sources=tuple(cube.attrs.get("sources", ())),
+        points=placed,
+        geobox=cube.odc.geobox,
+        neighbours=beside,
+    )
+
+
+def _check_cube(cube: xr.DataArray) -> None:
+    """Refuse what is no reflectance by wavelength."""
+    if "wavelength" not in cube.coords:
+        raise InputError(
+            "the scene has no wavelengths, and a study of spectra needs them",
+            code="GS-WAVELENGTHS-NONE",
+            details=[f"bands: {listing([str(one) for one in cube['band'].values])}"],
+            hint='give a table with the columns wavelength and fwhm, in nm: wavelengths = "bands.csv" in [scene]',
+        )
+    quantity = cube.attrs.get("quantity", "reflectance")
+    if quantity != "reflectance":
+        raise InputError(
+            f"the scene holds {quantity}, not reflectance",
+            code="GS-QUANTITY",
+            details=list(cube.attrs.get("notes", ()))[:5],
+            hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction",
+        )
+
+
+def _clear(study: Study, bands: Bands, patches: Float32, report: dict[str, Any]) -> Bool:
+    """Which cells of the patches (n, 3, 3) no mask takes."""
+    rules = mask_rules(study)
+    count = len(patches)
+    if rules is None:
+        return np.ones((count, 3, 3), np.bool_)
+    plan = replace(rules, land_use=()).on(bands)
+    report["masks"] = plan.describe().splitlines()
+    if not plan.positions:
+        return np.ones((count, 3, 3), np.bool_)
+    values = patches[:, list(plan.positions)].transpose(1, 0, 2, 3).reshape(len(plan.positions), count * 3, 3)
+    flags = plan.flags(np.ascontiguousarray(values))
+    clear: Bool = (flags == 0).reshape(count, 3, 3)
+    return clear
+
+
+def _with_laboratory(
+    seen: _Seen, config: SpectraConfig, laboratory: xr.DataArray | None, report: dict[str, Any]
+) -> _Seen:
+    """The samples that have a laboratory spectrum, with it, on the bands of the satellite."""
+    if laboratory is None and config.laboratory is None:
+        return seen
+    spectra = _spectra(laboratory if laboratory is not None else config.laboratory, config, "laboratory")
+    names = spectra["sample"].values.astype(str)
+    values = np.asarray(spectra.values, np.float64)
+    usable = np.isfinite(values).all(axis=1)
+    place = {name: row for row, name in enumerate(names) if usable[row]}
+    has = np.array([str(one) in place for one in seen.names], np.bool_)
+    report["without_laboratory"] = [str(one) for one in seen.names[~has]]
+    if not has.any():
+        raise InputError(
+            "no sample has a laboratory spectrum: the names of the two tables do not meet",
+            code="GS-SPECTRA-NAMES",
+            details=[f"samples: {listing([str(one) for one in seen.names], 5)}", f"spectra: {listing(list(names), 5)}"],
+            hint='say which column names the samples: id = "..." in [samples] and in [spectra]',
+        )
+    seen = seen.take(has)
+    rows = values[[place[str(one)] for one in seen.names]]
+    source = spectra["wavelength"].values.astype(np.float64)
+    return replace(seen, laboratory=_on_bands(rows, source, seen.bands))
+
+
+def _on_bands(rows: Float64, source_nm: Float64, bands: Bands) -> Float64:
+    """Laboratory spectra as the sensor would see them; linearly where its widths are not known."""
+    centres = np.asarray(bands.wavelength_nm, np.float64)
+    if len(source_nm) == len(centres) and np.allclose(source_nm, centres, atol=1e-6):
+        return rows
+    if bands.fwhm_nm and min(bands.fwhm_nm) > 0:
+        weights = gaussian_weights(source_nm, centres, np.asarray(bands.fwhm_nm, np.float64))
+    else:
+        weights = linear_weights(source_nm, centres)
+    return np.asarray(resample(rows, weights), np.float64)
+
+
+def _too_few(count: int, report: dict[str, Any]) -> InputError:
+    lost = {
+        "outside the scene": len(report.get("outside", ())),
+        "on cells without data": len(report.get("no_data", ())),
+        "on masked cells (cloud, vegetation, water ...)": len(report.get("masked", ())),
+        "without a laboratory spectrum": len(report.get("without_laboratory", ())),
+    }
+    return InputError(
+        f"{count} samples are too few to train a model of spectra",
+        code="GS-SAMPLES-FEW",
+        details=[
+            f"needed: {LEAST_SAMPLES}; rows read: {report['samples'].get('rows', '?')}",
+            *(f"left out: {number} {why}" for why, number in lost.items() if number),
+        ],
+        hint="add samples; or set masks under [masks], such as use = false, when they take too much",
+    )

@@ -1,0 +1,119 @@
+"""The report of a model of spectra: scores, spectra before and after, and the wavelengths that are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from geosoil.report.html import Section, write_report
+from geosoil.report.plots import scatter_by_depth
+from geosoil.report.spectra import spectra_figure, support_figure
+from geosoil.report.training import score_frame
+
+if TYPE_CHECKING:
+    from geosoil.soil import Property
+
+__all__ = ["write_inversion"]
+
+_HEADS = {
+    "plsr": "partial least squares",
+    "svr": "support vectors with a Gaussian kernel",
+    "rf": "a random forest",
+    "fd-rf": "a random forest on fractional derivatives",
+    "dnn": "a small dense network",
+}
+_READ = {
+    "satellite": "the satellite spectra",
+    "generated": "laboratory-like spectra that a translator makes of the satellite spectra",
+    "mixed": "the satellite spectra and the laboratory-like spectra made of them",
+}
+
+
+def write_inversion(
+    path: Path,
+    card: Any,
+    report: Mapping[str, Any],
+    frame: pd.DataFrame,
+    properties: Sequence[Property],
+    spectra: Mapping[str, Any],
+) -> Path:
+    """Write the report of a model of spectra.
+
+    Parameters
+    ----------
+    card : Card
+        Of the model.
+    report : mapping
+        Of the samples: what was read, used and left out.
+    frame : DataFrame
+        Held-out predictions: ``property``, ``depth``, ``observed``, ``predicted``.
+    properties : sequence of Property
+    spectra : mapping
+        As ``jobs.invert.fitted_spectra``.
+    """
+    sections = [_model(card), *(_property(card, soil, frame) for soil in properties), _spectra(properties, spectra)]
+    sections += [_samples(card, report), _bands(card)]
+    names = ", ".join(soil.name for soil in properties)
+    return write_report(path, f"{card.name}: model of spectra", sections, subtitle=names)
+
+
+def _model(card: Any) -> Section:
+    settings = card.settings["invert"]
+    steps = ", ".join(settings["steps"]) or "none"
+    selection = (
+        f"Features are selected by CARS, {settings['cars_repeats']} paths of {settings['cars_runs']} rounds."
+        if settings["selection"] == "cars"
+        else "All features are used."
+    )
+    return Section(
+        "Model",
+        (
+            f"The model reads {_READ[settings['spectra']]}, and predicts by {_HEADS[settings['head']]}. {selection} "
+            f"Preprocessing: {steps}.",
+            f"Trained on {card.counts['profiles']} samples, {card.created}, seed {card.seed}. An optical sensor sees "
+            "the top millimetres of the soil; metals show only through the iron, clay and organic matter that they go "
+            "with.",
+        ),
+    )
+
+
+def _property(card: Any, soil: Property, frame: pd.DataFrame) -> Section:
+    (part,) = [one for one in card.properties if one.code == soil.code]
+    rows = frame[frame["property"] == soil.code]
+    depths = list(dict.fromkeys(rows["depth"]))
+    return Section(
+        soil.name,
+        (
+            f"From {part.scores[0]['split']}: each sample was predicted by a fit that never saw it; the translator, "
+            "the selection of bands and all searches used the other samples alone.",
+        ),
+        tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(part).tail(1)),),
+        figures=(("Observed against held-out predicted values.", scatter_by_depth(rows, soil, depths)),),
+    )
+
+
+def _spectra(properties: Sequence[Property], spectra: Mapping[str, Any]) -> Section:
+    figures = [("Mean spectra with the range of the middle 80 % of the samples.", spectra_figure(spectra))]
+    figures.append(("Wavelengths that each property keeps.", support_figure(properties, spectra)))
+    return Section("Spectra", figures=tuple(figures))
+
+
+def _samples(card: Any, report: Mapping[str, Any]) -> Section:
+    rows = {
+        "used": card.counts["profiles"],
+        "outside the scene": len(report.get("outside", ())),
+        "on cells without data": len(report.get("no_data", ())),
+        "on masked cells": len(report.get("masked", ())),
+        "without a laboratory spectrum": len(report.get("without_laboratory", ())),
+        "neighbouring cells that look alike, for the translator": report.get("neighbours", 0),
+    }
+    table = pd.DataFrame([(name, int(count)) for name, count in rows.items() if count], columns=["samples", "count"])
+    notes = tuple(str(note) for note in report.get("samples", {}).get("notes", ()))
+    return Section("Samples", (*notes, *report.get("masks", ())), tables=(("", table),))
+
+
+def _bands(card: Any) -> Section:
+    return Section("Bands", tuple(card.selection.get("bands", ())))
