@@ -13,7 +13,7 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError
 from geosoil.types import Opened
 
-from . import envi
+from . import enviheader
 from .addresses import is_remote, redact, stem
 from .calibration import calibrate
 from .gdal import borrow
@@ -68,15 +68,15 @@ class RasterReader:
         table = self.wavelengths or _table_beside(file)
         if table is not None:
             return read_table(table, count)
-        return envi.spectral_of(words, count, redact(file.handle.address)) or _of_bands(each, file)
+        return enviheader.spectral_of(words, count, redact(file.handle.address)) or _of_bands(each, file)
 
 
 def _data_of(address: str) -> str:
     """The data file, where the header of one is named."""
     path = Path(address)
-    if is_remote(address) or path.suffix.lower() != ".hdr" or not envi.is_header(path):
+    if is_remote(address) or path.suffix.lower() != ".hdr" or not enviheader.is_header(path):
         return address
-    found = envi.find_data(path)
+    found = enviheader.find_data(path)
     if found is None:
         raise InputError(
             f"{path.name[:40]} has no data file beside it",
@@ -95,9 +95,11 @@ def _words(file: RasterFile) -> tuple[dict[str, str], list[dict[str, str]]]:
         for name, text in dataset.tags(ns="ENVI").items():
             words.update(band_words({name: text}))
         is_envi = dataset.driver == "ENVI"
-    header = envi.find_header(Path(file.handle.address)) if is_envi and not is_remote(file.handle.address) else None
+    header = (
+        enviheader.find_header(Path(file.handle.address)) if is_envi and not is_remote(file.handle.address) else None
+    )
     if header is not None:
-        words.update(envi.read_header(header))
+        words.update(enviheader.read_header(header))
     if not is_envi:
         words.pop("byte order", None)
         if "{" not in words.get("wavelength", ""):  # one number for the whole file is some other fact
@@ -133,7 +135,7 @@ def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile) -> Spectral |
         for name in ("wavelength", "fwhm", "bbl")
         if all(name in one for one in each)
     }
-    return envi.spectral_of({**lists, "wavelength units": units.pop()}, len(each), where)
+    return enviheader.spectral_of({**lists, "wavelength units": units.pop()}, len(each), where)
 
 
 def _table_beside(file: RasterFile) -> Path | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import rasterio
 from affine import Affine
 from odc.geo.crs import CRS
@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 
 from geosoil.errors import InputError
 
-from . import envi
+from . import enviheader
 from .addresses import is_remote, redact, short_name, stem, suffix
 from .gdal import DRIVERS, Handle, borrow
 from .grids import parse_crs, same_crs, show_crs
@@ -57,12 +57,15 @@ def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) ->
         ``GS-GRID-ROTATED``, ``GS-GRID-MISSING``.
     """
     _check_content(address)
+    handle = Handle.of(address)
     try:
-        handle = Handle.of(address)
-        with borrow(handle) as dataset:
-            return _describe(handle, dataset, crs, mapped)
+        with warnings.catch_warnings():
+            if not mapped:  # what rasterio would warn of is what was asked for
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with borrow(handle) as dataset:
+                return _describe(handle, dataset, crs, mapped)
     except (rasterio.errors.RasterioError, OSError) as error:
-        _check_layout(address)  # an ENVI header that lies says more than GDAL does
+        _check_envi(address, handle.stamp[1])
         raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
 
 
@@ -232,7 +235,7 @@ def _check_whole(handle: Handle, dataset: DatasetReader) -> None:
     if is_remote(handle.address):
         return
     if dataset.driver == "ENVI":
-        _check_envi(handle, dataset)
+        _check_envi(handle.address, handle.stamp[1])
     elif dataset.driver == "GTiff":
         end = max(_end_of(dataset, 1), _end_of(dataset, dataset.count))
         if end > handle.stamp[1]:
@@ -250,33 +253,25 @@ def _end_of(dataset: DatasetReader, band: int) -> int:
     return int(start) + int(size) if start and size else 0
 
 
-def _check_envi(handle: Handle, dataset: DatasetReader) -> None:
-    entries = _check_layout(handle.address)
-    if entries.get("file compression", "0") != "0":
+def _check_envi(address: str, size: int) -> None:
+    """Refuse an ENVI header that lies; says more than GDAL does, and what GDAL does not see."""
+    header = None if is_remote(address) else enviheader.find_header(Path(address))
+    if header is None or not enviheader.is_header(header):
         return
-    begin = int(dataset.tags(ns="ENVI").get("header_offset", 0))
-    band = dataset.width * dataset.height * np.dtype(dataset.dtypes[0]).itemsize
-    expected, size = begin + band * dataset.count, handle.stamp[1]
-    if size == expected:
+    entries = enviheader.read_header(header)
+    enviheader.check_layout(entries, header)
+    begin, band = enviheader.layout(entries)
+    expected = begin + band * int(entries["bands"])
+    if size == expected or entries.get("file compression", "0") != "0":
         return
     details = [f"size: {size} bytes", f"its header says: {expected} bytes"]
     if (size - begin) % band == 0 and size > begin:
-        details.append(f"the size is that of {(size - begin) // band} bands; its header says {dataset.count}")
+        details.append(f"the size is that of {(size - begin) // band} bands; its header says {entries['bands']}")
     if size < expected:
-        raise _truncated(handle.address, details)
+        raise _truncated(address, details)
     raise InputError(
-        f"{short_name(handle.address)} is longer than its header says",
+        f"{short_name(address)} is longer than its header says",
         code="GS-RASTER-SIZE",
-        details=[f"file: {redact(handle.address)}", *details],
+        details=[f"file: {address}", *details],
         hint="correct lines, samples, bands, data type or header offset in the header, or take the header of this file",
     )
-
-
-def _check_layout(address: str) -> dict[str, str]:
-    """The entries of the ENVI header beside a local file, when they are sound; none where there is no header."""
-    header = None if is_remote(address) else envi.find_header(Path(address))
-    if header is None or not envi.is_header(header):
-        return {}
-    entries = envi.read_header(header)
-    envi.check_layout(entries, header)
-    return entries

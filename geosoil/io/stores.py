@@ -58,10 +58,17 @@ class StoreReader:
 
 
 def facts_of(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """What the attributes of a scene tell of its values; nothing where they do not say what the values are."""
-    if attrs.get("quantity") not in {"reflectance", "radiance", "dn"}:
+    """What the attributes of a scene tell of its values.
+
+    A scene of `open_scene`, which names its sources, keeps them all. Of others only what is known is taken, and
+    nothing where they do not say what the values are.
+    """
+    if "sources" in attrs:
+        found = {str(name): value for name, value in attrs.items() if name != "sources"}
+    elif attrs.get("quantity") in {"reflectance", "radiance", "dn"}:
+        found = {name: attrs[name] for name in _FACTS if name in attrs}
+    else:
         return {}
-    found = {name: attrs[name] for name in _FACTS if name in attrs}
     if "notes" in found:
         notes = found["notes"]
         found["notes"] = (notes,) if isinstance(notes, str) else tuple(str(one) for one in notes)
@@ -301,6 +308,13 @@ def _geobox(array: xr.DataArray, source: xr.DataArray | xr.Dataset, address: str
     down, down_step = _axis(array, rows, address, -1)
     across, across_step = _axis(array, cols, address, 1)
     found = array.odc.crs if array.odc.crs is not None else source.odc.crs
+    if found is None and (down[0], down_step, across[0], across_step) == (0.5, 1, 0.5, 1):
+        raise InputError(
+            f"{short_name(address)} is in sensor geometry, and has no place on the map",
+            code="GS-GRID-MISSING",
+            details=["its y counts lines and its x samples"],
+            hint="put the image on a map grid first, as with gdalwarp; to look at it: mapped=False",
+        )
     chosen = choose_crs(found, crs, address)
     if across_step <= 0:
         raise InputError(

@@ -322,7 +322,7 @@ def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") ->
     for pair in combinations(runs, 2):
         shorter, longer = sorted(pair, key=lambda run: float(wavelength[run].min()))
         low, high = float(wavelength[longer].min()), float(wavelength[shorter].max())
-        if low >= high:
+        if low > high:
             continue
         if wavelength[longer].max() <= high:
             notes.append(f"a detector lies within another one ({low:g} to {wavelength[longer].max():g} nm): not joined")
