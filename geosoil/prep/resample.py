@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.ndimage import median_filter
+from scipy.special import ndtr
 
 from geosoil.errors import InputError, listing
 from geosoil.kernels.spectral import splice as splice_kernel
@@ -36,9 +38,9 @@ _ROWS = 4096
 def gaussian_weights(source_nm: ArrayLike, centre_nm: ArrayLike, fwhm_nm: ArrayLike) -> Float64:
     """What each band of a sensor sees of a finer spectrum, by a Gaussian response.
 
-    Weights take the spacing of the source into account, so that it may vary, and sum to 1 for each band: a flat
-    spectrum stays as it is. A band that is narrower than the source's spacing takes the straight line between its
-    neighbours, but never across a gap.
+    The response is integrated over the straight lines between the bands of the source, so that these may be spaced as
+    they like: spectra that are straight lines keep their values at the centres, and a band that is narrower than the
+    spacing takes the straight line between its neighbours. Gaps of the source count as not covered.
 
     Parameters
     ----------
@@ -65,20 +67,38 @@ def gaussian_weights(source_nm: ArrayLike, centre_nm: ArrayLike, fwhm_nm: ArrayL
     fwhm = np.broadcast_to(np.asarray(fwhm_nm, np.float64), centre.shape)
     if not (np.isfinite(fwhm).all() and (fwhm > 0).all()):
         raise InputError("widths of bands (FWHM) are missing or not positive", code="GS-RESAMPLE")
-    sigma = fwhm / _FWHM
-    distance = (source[None, :] - centre[:, None]) / sigma[:, None]
-    response = np.where(np.abs(distance) <= _REACH, np.exp(-0.5 * distance**2), 0.0)
-    weights = response * _spacing(source)[None, :]
-    # A response that is whole has an area of sigma sqrt(2 pi); what lies outside of the source is missing from it.
-    covered = weights.sum(axis=1) / (sigma * np.sqrt(2 * np.pi))
-    usual, interval = _around(source, centre)
-    narrow = fwhm < 1.5 * usual
-    inside = (centre >= source[0]) & (centre <= source[-1]) & (interval <= _GAP * usual)
-    bad = ~inside | (~narrow & (covered < _COVERED))
+    whole = ~_gaps(source)
+    left, right = _shares(source, centre[:, None], fwhm[:, None] / _FWHM)
+    weights = np.zeros((len(centre), len(source)))
+    weights[:, :-1] += left * whole
+    weights[:, 1:] += right * whole
+    covered = weights.sum(axis=1)
+    place = np.clip(np.searchsorted(source, centre, side="right") - 1, 0, len(source) - 2)
+    bad = ~((centre >= source[0]) & (centre <= source[-1]) & whole[place] & (covered >= _COVERED))
     if bad.any():
         raise _not_covered(centre[bad], source)
-    weights[narrow] = _linear(source, centre[narrow])
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
+    return np.asarray(weights / covered[:, None], np.float64)
+
+
+def _shares(source: Float64, centre: Float64, sigma: Float64) -> tuple[Float64, Float64]:
+    """The response's share of each interval of the source, split between the two bands at its ends: both (b, p - 1)."""
+    reach = _REACH * sigma
+    low, high = (
+        np.clip(source[:-1], centre - reach, centre + reach),
+        np.clip(source[1:], centre - reach, centre + reach),
+    )
+    from_centre, to_centre = (low - centre) / sigma, (high - centre) / sigma
+    area = ndtr(to_centre) - ndtr(from_centre)
+    density = (np.exp(-0.5 * to_centre**2) - np.exp(-0.5 * from_centre**2)) / np.sqrt(2 * np.pi)
+    width = np.diff(source)
+    left = ((source[1:] - centre) * area + sigma * density) / width
+    return np.maximum(left, 0.0), np.maximum(area - left, 0.0)
+
+
+def _gaps(source: Float64) -> NDArray[np.bool_]:
+    """Which intervals of the source are gaps: much wider than is usual round them."""
+    steps = np.diff(source)
+    return np.asarray(steps > _GAP * median_filter(steps, size=5, mode="nearest"))
 
 
 def linear_weights(source_nm: ArrayLike, target_nm: ArrayLike) -> Float64:
@@ -198,20 +218,6 @@ def _not_covered(bands: Float64, source: Float64) -> InputError:
         ],
         hint="leave these bands out; nothing is extrapolated",
     )
-
-
-def _spacing(source: Float64) -> Float64:
-    """Width of wavelengths that each band of the source stands for, nm; at a gap, as if there was none."""
-    steps = np.diff(source)
-    left, right = np.r_[steps[0], steps], np.r_[steps, steps[-1]]
-    return np.asarray((np.minimum(left, 2 * right) + np.minimum(right, 2 * left)) / 2, np.float64)
-
-
-def _around(source: Float64, centre: Float64) -> tuple[Float64, Float64]:
-    """Usual spacing of the source round other wavelengths, and the interval that they lie in, nm."""
-    left = np.clip(np.searchsorted(source, centre, side="right") - 1, 0, len(source) - 2)
-    spacing = _spacing(source)
-    return np.minimum(spacing[left], spacing[left + 1]), source[left + 1] - source[left]
 
 
 def _linear(source: Float64, target: Float64) -> Float64:
