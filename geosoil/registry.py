@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any
 
 from .errors import InputError, ModelError, listing
@@ -74,12 +73,8 @@ def readers() -> dict[str, Reader]:
                 details=[f"entry point: {point.value}", f"{type(error).__name__}: {error}"[:300]],
                 hint="update or uninstall the plug-in",
             ) from error
-    found.update({name: _load(place)() for name, place in READERS.items() if _is_there(place)})
+    found.update({name: _load(place)() for name, place in READERS.items()})
     return found
-
-
-def _is_there(place: str) -> bool:
-    return find_spec(place.split(":")[0]) is not None
 
 
 def special_reader(address: str) -> Reader | None:
