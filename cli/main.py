@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("demo", "Train and map the data that come with geosoil."),
     "info": ("info", "Explain a model, raster, sample table or study file."),
     "train": ("train", "Train the model of a study file."),
+    "invert": ("invert", "Train a model of spectra: cube, samples, laboratory spectra."),
     "compare": ("compare", "Compare models on the same folds."),
     "map": ("map", "Map a scene with one or more models."),
     "terrain": ("terrain", "Make covariates and streams from an elevation model."),

@@ -42,6 +42,13 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
 )
 @click.option("--nodata", type=float, default=float("nan"), show_default=True, help="Value of cells without one.")
 @click.option("--co", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Creation option of GDAL's COG driver.")
+@click.option("--masks/--no-masks", default=True, help="Leave out what is no bare soil, for models of spectra.")
+@click.option("--mask", "rules", multiple=True, metavar="RULE=VALUE", callback=pairs, help="Threshold, as ndvi=0.25.")
+@click.option("--land-use", type=click.Path(path_type=Path), help="Raster with codes of the land use.")
+@click.option("--leave-out", default="", metavar="CODES", help="Codes of the land use that are left out, with commas.")
+@click.option("--wavelengths", type=click.Path(path_type=Path), help="Table of a cube's wavelengths, nm.")
+@click.option("--scale", type=float, help="A cube's numbers are reflectance times this, such as 10000.")
+@click.option("--spectra", type=click.Path(path_type=Path), help="Cube of laboratory-like spectra to write (.tif).")
 @workers
 @as_json
 @log_options
@@ -64,6 +71,13 @@ def command(
     unseen: Any,
     nodata: float,
     co: dict[str, str],
+    masks: bool,
+    rules: dict[str, str],
+    land_use: Path | None,
+    leave_out: str,
+    wavelengths: Path | None,
+    scale: float | None,
+    spectra: Path | None,
     num_workers: int | None,
     as_json: bool,
     quiet: bool,
@@ -78,6 +92,7 @@ def command(
       geosoil map soc.gsm pb.gsm "covariates/*.tif" maps/ --statistics mean,Q0.05,Q0.95 --max-memory 2GB
     """
     from geosoil.jobs.map import map, plan
+    from geosoil.jobs.matching import typed_rules
 
     start_logging(verbose, quiet, log_file)
     common: dict[str, Any] = {
@@ -88,6 +103,10 @@ def command(
         "band_map": band_map,
         "align": align,
         "crs": crs,
+        "masks": typed_rules(rules, leave_out) if masks else None,
+        "land_use": land_use,
+        "wavelengths": wavelengths,
+        "scale": scale,
     }
     if dry_run:
         found = plan(models, scene, **common)

@@ -17,7 +17,7 @@ import geosoil
 from geosoil.config import Study, load_study
 from geosoil.errors import UsageError
 from geosoil.io.qgis import write_samples
-from geosoil.jobs.counts import counts_of
+from geosoil.jobs.counts import counts_of, say_counts
 from geosoil.jobs.inversion import (
     FittedSpectra,
     SpectraValidation,
@@ -38,7 +38,7 @@ from geosoil.types import PathLike, Progress, quiet
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["invert"]
+__all__ = ["invert", "summary"]
 
 log = logging.getLogger(__name__)
 
@@ -265,3 +265,26 @@ def _selection(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
             for place in head.support.tolist()
         ]
     return {"bands": list(data.report.get("bands", ())), "kept": kept}
+
+
+def summary(bundle: Bundle, path: PathLike | None = None) -> str:
+    """What was trained and how good it is, for people."""
+    card = bundle.card
+    settings = card.settings["invert"]
+    lines = [
+        f"{', '.join(part.name for part in card.properties)}: {card.model} on {settings['spectra']} spectra, "
+        f"{len(card.wavelength_nm)} bands, {card.counts['profiles']} samples",
+        *(f"bands: {line}" for line in card.selection.get("bands", ())),
+        *say_counts(card.counts),
+        f"scores: {card.properties[0].scores[0]['split']}",
+        f"{'property':>24}  {'n':>4}  {'RMSE':>8}  {'unit':<6} {'R2':>6}  {'CCC':>6}  {'RPIQ':>5}  {'features':>8}",
+    ]
+    for part in card.properties:
+        row = part.scores[-1]
+        lines.append(
+            f"{part.name:>24}  {row['n']:>4.0f}  {row['RMSE']:>8.3g}  {part.unit:<6} {row['R2']:>6.3f}  "
+            f"{row['CCC']:>6.3f}  {row['RPIQ']:>5.2f}  {len(card.selection['kept'][part.code]):>8}"
+        )
+    if path is not None:
+        lines.append(f"written: {path}")
+    return "\n".join(lines)

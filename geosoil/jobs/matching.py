@@ -19,7 +19,7 @@ from geosoil.models.bundle import Bundle, load_model
 from geosoil.prep.masks import MaskPlan, MaskRules
 from geosoil.types import PathLike
 
-__all__ = ["Masks", "Models", "Reading", "Scene", "prepare"]
+__all__ = ["Masks", "Models", "Reading", "Scene", "prepare", "typed_rules"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,41 @@ class Reading:
     crs: str | None = None
     wavelengths: PathLike | None = None
     scale: float | None = None
+
+
+def typed_rules(rules: Mapping[str, str], leave_out: str = "") -> MaskRules | Literal["auto"]:
+    """Rules as a user types them; those that a model was trained with where nothing is said.
+
+    Raises
+    ------
+    UsageError
+        ``GS-MASK-RULE``: a rule that is not known, or a value that is no number.
+
+    >>> typed_rules({"ndvi": "0.25", "shadow": "off"}).shadow is None
+    True
+    >>> typed_rules({})
+    'auto'
+    """
+    if not rules and not leave_out:
+        return "auto"
+    known = [name for name in MaskRules.__dataclass_fields__ if name != "land_use"]
+    found: dict[str, Any] = {}
+    for name, text in rules.items():
+        if name not in known:
+            raise UsageError(
+                f"no mask rule is called {name!r}", code="GS-MASK-RULE", details=[f"rules: {listing(known, 20)}"]
+            )
+        try:
+            found[name] = None if text.lower() in {"off", "none"} else float(text)
+        except ValueError as error:
+            raise UsageError(f"mask rule {name} takes a number or off, not {text!r}", code="GS-MASK-RULE") from error
+    try:
+        codes = tuple(int(one) for one in leave_out.split(",") if one.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{leave_out!r} are no codes of a land use", code="GS-MASK-RULE", hint="write them as 1,4,7"
+        ) from error
+    return MaskRules(**found, land_use=codes)
 
 
 _AUTO, _AS_IT_IS = Masks(), Reading()

@@ -336,7 +336,7 @@ def _with_laboratory(
     spectra = _spectra(laboratory if laboratory is not None else config.laboratory, config, "laboratory")
     names = spectra["sample"].values.astype(str)
     values = np.asarray(spectra.values, np.float64)
-    usable = np.isfinite(values).all(axis=1)
+    usable = np.asarray(np.isfinite(values).all(axis=1), np.bool_)
     place = {name: row for row, name in enumerate(names) if usable[row]}
     has = np.array([str(one) in place for one in seen.names], np.bool_)
     report["without_laboratory"] = [str(one) for one in seen.names[~has]]
