@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,16 @@ __all__ = ["ForestHead", "fit_forest", "fit_fractional_forest"]
 
 #: Trees while orders and leaves are searched.
 _SEARCH_TREES = 100
+#: Arrays of a forest.
+_FORMS = {
+    "start": np.int64,
+    "feature": np.int32,
+    "threshold": np.float64,
+    "left": np.int32,
+    "right": np.int32,
+    "value": np.float64,
+    "importance": np.float64,
+}
 _LEAVES, _SHARES = (1, 3, 5), (0.1, 1 / 3)
 
 
@@ -78,22 +88,25 @@ class ForestHead:
             "pieces": list(self.pieces),
             "rmsecv": self.rmsecv,
         }
-        return meta, {one.name: getattr(self.trees, one.name) for one in fields(Trees)}
+        return meta, {name: getattr(self.trees, name) for name in _FORMS}
 
     @classmethod
     def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ForestHead:
         """Inverse of `state`; raises ModelError ``GS-MODEL-DAMAGED`` where the arrays do not fit."""
         features, order = int(number(meta, "features")), number(meta, "order")
-        pieces = tuple(int(one) for one in meta.get("pieces", ()))
-        missing = [one.name for one in fields(Trees) if one.name not in arrays]
-        if missing or not 0 <= order <= 10 or (pieces and (min(pieces) < 1 or sum(pieces) != features)):
-            raise damaged("the forest's parts")
-        trees = Trees(**{one.name: arrays[one.name] for one in fields(Trees)})
+        try:
+            pieces = tuple(int(one) for one in meta["pieces"])
+            kind = str(meta["kind"])
+            trees = Trees(**{name: arrays[name].astype(form, casting="no") for name, form in _FORMS.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged("the forest's parts") from error
+        if not 0 <= order <= 10 or (pieces and (min(pieces) < 1 or sum(pieces) != features)):
+            raise damaged("the order and pieces")
         trees.check(features)
         if trees.importance.shape != (features,):
             raise damaged("the arrays 'importance'")
         rmsecv = None if meta.get("rmsecv") is None else number(meta, "rmsecv")
-        return cls(trees, features, order, pieces, str(meta["kind"]), rmsecv)
+        return cls(trees, features, order, pieces, kind, rmsecv)
 
 
 def fit_forest(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | None, seed: int) -> ForestHead:
