@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from .acquisition import Levels
+from .cube import Cube, make_cube
+from .envi import Layout
+from .landscape import Landscape
+from .product import Product, make_product
+from .sampling import SpectralSamples, make_spectral_samples
 from .scenes import DECAY_CM, make_samples, make_scene, true_values, write_raster
 
-__all__ = ["DECAY_CM", "make_samples", "make_scene", "true_values", "write_raster"]
+__all__ = [
+    "DECAY_CM",
+    "Cube",
+    "Landscape",
+    "Layout",
+    "Levels",
+    "Product",
+    "SpectralSamples",
+    "make_cube",
+    "make_product",
+    "make_samples",
+    "make_scene",
+    "make_spectral_samples",
+    "true_values",
+    "write_raster",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,20 @@ if TYPE_CHECKING:
     from .landscape import Landscape
     from .sensors import Detector
 
-__all__ = ["Acquisition", "Air", "Levels", "air_over", "noise_floor", "stripes"]
+__all__ = [
+    "Acquisition",
+    "Air",
+    "Levels",
+    "air_over",
+    "day_of_year",
+    "look_at",
+    "noise_floor",
+    "signal_to_noise",
+    "stripes",
+]
 
 # Signal to noise of a bright pixel, and noise of the electronics in counts, by detector.
-_SIGNAL = {"VN": 260.0, "SW": 170.0}
+_SIGNAL = {"VN": 100.0, "SW": 60.0}
 _FLOOR = 0.8
 # Of the light on a slope, what a thick cloud's shadow takes away.
 _SHADOW = 0.78
@@ -39,7 +50,7 @@ class Levels:
     Attributes
     ----------
     noise : float
-        Random noise as a factor of the usual: signal to noise 260 (VNIR) and 170 (SWIR) where it is bright.
+        Random noise as a factor of the usual: signal to noise 100 (VNIR) and 60 (SWIR) where it is bright.
     striping : float
         Standard deviation of the columns' gain, as a share.
     splice : float
@@ -53,7 +64,7 @@ class Levels:
     """
 
     noise: float = 1.0
-    striping: float = 0.008
+    striping: float = 0.02
     splice: float = 0.04
     vapour: float = 0.06
     haze: float = 0.15
@@ -98,10 +109,27 @@ def air_over(landscape: Landscape, ground: Ground, levels: Levels) -> Air:
     )
 
 
+def day_of_year(day: str) -> int:
+    """Number of a day ``YYYY-MM-DD`` in its year."""
+    return datetime.fromisoformat(day).timetuple().tm_yday
+
+
+def look_at(landscape: Landscape, shape: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)) -> ImageModel:
+    """The image of some lines and samples that has a landscape's middle in its own."""
+    x, y = landscape.place(0.5, 0.5)
+    height = float(landscape.elevation(np.array([x]), np.array([y]))[0])
+    return ImageModel(shape, x, y, round(height), landscape.resolution, shift=shift)
+
+
 def noise_floor(detector: Detector) -> Float64:
     """Noise of the electronics, W m-2 sr-1 um-1: grows with the gain; where the gain collapses it stays."""
     usual = np.array([np.median(detector.gain[max(at - 20, 0) : at + 21]) for at in range(len(detector))])
     return np.asarray(_FLOOR * np.maximum(detector.gain, usual))
+
+
+def signal_to_noise(detector: Detector) -> float:
+    """Of a bright pixel."""
+    return _SIGNAL[detector.label]
 
 
 def stripes(detector: Detector, samples: int, seed: int) -> tuple[Float32, Float32]:
@@ -150,8 +178,16 @@ class Acquisition:
         """The ground that the pixels of some lines look at (first, and one past the last); by default all lines."""
         model = self.models[detector]
         first, last = lines or (0, model.shape[0])
-        line, sample = np.meshgrid(np.arange(first, last, dtype=float), np.arange(model.shape[1], dtype=float), indexing="ij")
+        line, sample = np.meshgrid(
+            np.arange(first, last, dtype=float), np.arange(model.shape[1], dtype=float), indexing="ij"
+        )
         return self.landscape.ground(*model.ground(line, sample, self.landscape.elevation))
+
+    def optics(self, detector: int) -> tuple[Surface, Atmosphere]:
+        """Spectra of the surface and the atmosphere at a detector's bands; computed once."""
+        sensor = self.detectors[detector]
+        bands = tuple(sensor.wavelength_nm.tolist()), tuple(sensor.fwhm_nm.tolist())
+        return _optics(*bands, self.landscape.sun_zenith, self.day_of_year)
 
     def grounds(self, lines: tuple[int, int]) -> tuple[Ground, Ground]:
         """The ground under either detector; one and the same where both look at the same places."""
@@ -160,11 +196,9 @@ class Acquisition:
 
     def clean_radiance(self, ground: Ground, detector: int) -> Float32:
         """Radiance that reaches the sensor, ``(points, bands)``, W m-2 sr-1 um-1."""
-        surface, atmosphere = _optics(self, detector)
+        surface, atmosphere = self.optics(detector)
         air = air_over(self.landscape, ground, self.levels)
-        return atmosphere.radiance(
-            surface.reflectance(ground), air.light, air.vapour, air.cloud, air.cirrus, air.haze
-        )
+        return atmosphere.radiance(surface.reflectance(ground), air.light, air.vapour, air.cloud, air.cirrus, air.haze)
 
     def measured_radiance(self, ground: Ground, detector: int, lines: tuple[int, int]) -> Float32:
         """Radiance with the instrument's faults; `ground` is that of these lines."""
@@ -175,7 +209,7 @@ class Acquisition:
         floor = noise_floor(sensor).astype(np.float32)
         image = found.reshape(lines[1] - lines[0], samples, len(sensor))
         if self.levels.striping > 0:
-            gain, dark = _stripes(self, detector)
+            gain, dark = stripes(sensor, samples, self.landscape.seed)
             image *= np.float32(1.0) + np.float32(self.levels.striping) * gain
             image += np.float32(60.0 * self.levels.striping) * floor * dark
         if self.levels.noise > 0:
@@ -206,20 +240,10 @@ class Acquisition:
 
 # Kept while strip after strip is computed; keyed by what they depend on, since arrays in a detector cannot be.
 @cache
-def _optics_of(
+def _optics(
     wavelength: tuple[float, ...], fwhm: tuple[float, ...], zenith: float, day: int
 ) -> tuple[Surface, Atmosphere]:
     centres, widths = np.array(wavelength), np.array(fwhm)
     return Surface.at(centres, widths), Atmosphere.at(
         centres, widths, sun_zenith=zenith, distance=earth_sun_distance(day)
     )
-
-
-def _optics(seen: Acquisition, detector: int) -> tuple[Surface, Atmosphere]:
-    sensor = seen.detectors[detector]
-    bands = tuple(sensor.wavelength_nm.tolist()), tuple(sensor.fwhm_nm.tolist())
-    return _optics_of(*bands, seen.landscape.sun_zenith, seen.day_of_year)
-
-
-def _stripes(seen: Acquisition, detector: int) -> tuple[Float32, Float32]:
-    return stripes(seen.detectors[detector], seen.shape[1], seen.landscape.seed)

@@ -132,6 +132,7 @@ class Atmosphere:
         found *= 1.0 + vapour[:, np.newaxis] * self.vapour.astype(np.float32)
         found += (1.0 + haze[:, np.newaxis]) * self.path.astype(np.float32)
         for opacity, radiance in ((cirrus, self.cirrus), (cloud, self.cloud)):
-            found *= 1.0 - opacity[:, np.newaxis]
-            found += opacity[:, np.newaxis] * radiance.astype(np.float32)
+            under = np.flatnonzero(opacity)
+            share = opacity[under, np.newaxis]
+            found[under] = found[under] * (1.0 - share) + share * radiance.astype(np.float32)
         return found

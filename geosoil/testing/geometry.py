@@ -10,7 +10,7 @@ import numpy as np
 from pyproj import Transformer
 
 if TYPE_CHECKING:
-    from geosoil.types import Float64
+    from geosoil.types import Bool, Float64
 
 __all__ = ["ImageModel", "RationalModel", "fit_rational", "rational_text"]
 
@@ -19,7 +19,7 @@ _ORBIT = 705_000.0
 # Stretch across the track and skew along it, per metre from the middle.
 _STRETCH, _SKEW = 4e-8, 3e-8
 # Rounds in which a ray finds the ground; slopes times the tangent of the view leave 1e-2 of the error each.
-_ROUNDS = 4
+_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,11 @@ class ImageModel:
             y = self.y - across * sine - along * cosine
             height = elevation(x, y)
         return x, y
+
+    def covers(self, line: Float64, sample: Float64, margin: float = -0.5) -> Bool:
+        """Whether lines and samples lie in the image, and how many pixels from its outer pixels' centres at least."""
+        inside = (line >= margin) & (line <= self.shape[0] - 1 - margin)
+        return np.asarray(inside & (sample >= margin) & (sample <= self.shape[1] - 1 - margin))
 
 
 @dataclass(frozen=True, slots=True)

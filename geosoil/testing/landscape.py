@@ -33,11 +33,13 @@ PROPERTIES = {"som": "g/kg", "as": "mg/kg", "cu": "mg/kg"}
 _MIXED = 6
 # Metals: mean of the logarithm, then what one standard deviation of organic matter, iron, clay and of the part that no
 # spectrum shows adds to it. Arsenic goes with iron oxides, copper with clay and organic matter.
-_METALS = {"as": (2.5, 0.10, 0.34, 0.12, 0.13), "cu": (3.3, 0.22, 0.12, 0.26, 0.13)}
+_METALS = {"as": (2.5, 0.12, 0.34, 0.05, 0.11), "cu": (3.3, 0.26, 0.06, 0.38, 0.10)}
 # Parcels: shares of what is bare, under stubble and sparsely green; the rest is densely green.
 _BARE, _STUBBLE, _SPARSE = 0.62, 0.77, 0.87
 # Height of the lowland, m.
 _BASE = 420.0
+# Where the banks of the lake end, in its radii.
+_BANKS = 1.8
 # Rows that are written at a time.
 _STRIP = 128
 
@@ -145,14 +147,15 @@ class Landscape:
 
     def _fine(self, number: int) -> Field:
         """What changes from one cell to the next."""
-        return Field((self.seed, number), 1.3 * self.resolution, 1)
+        return Field((self.seed, number), 0.8 * self.resolution, 1)
 
     def _scores(self, x: Float64, y: Float64, gathering: Float64) -> Float64:
         """Standard scores of organic matter, iron and clay, ``(..., 3)``."""
-        iron = 0.97 * self._field(1, 1.2).at(x, y) + 0.25 * self._fine(2).at(x, y)
-        clay = 0.6 * iron + 0.75 * self._field(3, 0.9).at(x, y) + 0.25 * self._fine(4).at(x, y)
-        organic = 0.75 * self._field(5, 0.8).at(x, y) + 0.2 * self._fine(6).at(x, y) + 0.5 * gathering - 0.3 * iron
-        return np.stack([organic, iron, clay], axis=-1)
+        iron = 0.93 * self._field(1, 1.2).at(x, y) + 0.35 * self._fine(2).at(x, y)
+        clay = 0.8 * iron + 0.55 * self._field(3, 0.9).at(x, y) + 0.25 * self._fine(4).at(x, y)
+        organic = 0.75 * self._field(5, 0.8).at(x, y) + 0.35 * self._fine(6).at(x, y) + 0.5 * gathering - 0.3 * iron
+        # The few soils of much organic matter stay rare.
+        return np.stack([1.9 * np.tanh(organic / 1.9), iron, clay], axis=-1)
 
     def _properties(
         self, x: Float64, y: Float64, gathering: Float64, members: Any, weights: Float64
@@ -161,7 +164,9 @@ class Landscape:
         known = np.sum(weights[..., np.newaxis] * library.scores()[members], axis=-2)
         found = {"som": np.sum(weights * library.som[members], axis=-1)}
         for number, (code, (mean, organic, iron, clay, hidden)) in enumerate(_METALS.items()):
-            unseen = 0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.6 * gathering
+            unseen = (
+                0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.4 * gathering
+            )
             found[code] = np.exp(mean + known @ np.array([organic, iron, clay]) + hidden * unseen)
         return found
 
@@ -170,9 +175,9 @@ class Landscape:
         size = max(0.3 * self.scale, 4 * self.resolution)
         parcel = Parcels((self.seed, 7), 1.5 * size, size).at(x, y)
         mottle = self._field(8, 0.25, 2).at(x, y)
-        some = np.clip(0.05 + 0.05 * mottle, 0.0, 0.25)
+        some = np.clip(0.05 + 0.04 * mottle + 0.05 * self._fine(15).at(x, y), 0.0, 0.25)
         green = np.select([parcel < _STUBBLE, parcel < _SPARSE], [some, 0.45 + 0.1 * mottle], 0.88 + 0.06 * mottle)
-        straw = np.clip(0.05 + 0.05 * self._field(9, 0.3, 2).at(x, y), 0.0, 0.3)
+        straw = np.clip(0.08 + 0.05 * self._field(9, 0.3, 2).at(x, y) + 0.06 * self._fine(16).at(x, y), 0.0, 0.3)
         dry = np.select([parcel < _BARE, parcel < _STUBBLE], [straw, 0.62 + 0.12 * mottle], 0.06)
         green = np.clip(green, 0.0, 0.97)
         return green, np.clip(dry, 0.0, 1.0 - green)
@@ -181,12 +186,12 @@ class Landscape:
         """Factor by which tillage and crusts make the surface brighter or darker than the sieved soil."""
         size = max(0.3 * self.scale, 4 * self.resolution)
         tilled = Parcels((self.seed, 10), 1.5 * size, size).at(x, y) - 0.5
-        return np.asarray(np.exp(-0.22 + 0.25 * tilled + 0.06 * self._fine(11).at(x, y)))
+        return np.asarray(np.exp(-0.22 + 0.25 * tilled + 0.1 * self._fine(11).at(x, y)))
 
     def _moisture(self, x: Float64, y: Float64, valley: Float64) -> Float64:
         """Wetness of the surface, 0 (air dry) to about 1."""
         smooth = self._field(12, 0.6).at(x, y)
-        return np.asarray(np.clip(0.25 + 0.2 * smooth + 0.2 * (valley - 0.35) + 0.05 * self._fine(13).at(x, y), 0, 1.2))
+        return np.asarray(np.clip(0.25 + 0.2 * smooth + 0.2 * (valley - 0.35) + 0.15 * self._fine(13).at(x, y), 0, 1.2))
 
     def _clouds(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
         """Opacity of the thick and of the thin cloud, 0 to 1."""
@@ -207,7 +212,9 @@ class Landscape:
         rows, cols = rows or (0, self.shape[0]), cols or (0, self.shape[1])
         layers = self.window(rows, cols).layers()
         box = self.geobox[rows[0] : rows[1], cols[0] : cols[1]]
-        return xr.Dataset({name: (("y", "x"), values) for name, values in layers.items()}, xr_coords(box, ("y", "x")))
+        return xr.Dataset(
+            {name: (("y", "x"), values) for name, values in layers.items()}, xr_coords(box, dims=("y", "x"))
+        )
 
     def write_dem(self, path: PathLike, *, margin: int = 40) -> Path:
         """Write the heights as a GeoTIFF that reaches further than the map grid.
@@ -276,13 +283,13 @@ class _Relief:
         seed, scale = landscape.seed, landscape.scale
         relief = cls(
             landscape,
-            Field((seed, 40), 4.0 * scale, 5, 0.42),
+            Field((seed, 40), 4.0 * scale, 4, 0.42),
             Field((seed, 41), 2.2 * scale, 3, 0.45),
             Field((seed, 42), 0.6 * scale, 3),
             np.nan,
         )
         place = landscape.place(0.66, 0.72)
-        level = float(relief._land(np.array(place[0]), np.array(place[1]))[0]) - 0.004 * scale
+        level = float(relief._land(np.array([place[0]]), np.array([place[1]]))[0][0]) - 0.004 * scale
         return cls(landscape, relief.hills, relief.valleys, relief.shore, level)
 
     def _land(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
@@ -296,7 +303,11 @@ class _Relief:
         """1 in the lake, falling to 0 up its banks."""
         if not self.landscape.lake:
             return np.zeros(np.shape(x))
-        return _falling(self.landscape._distance(x, y, 0.66, 0.72, 0.07) + 0.2 * self.shore.at(x, y), 1.0, 1.8)
+        distance = self.landscape._distance(x, y, 0.66, 0.72, 0.07)
+        share = np.zeros(np.shape(x))
+        near = distance < _BANKS + 1.0
+        share[near] = _falling(distance[near] + 0.2 * self.shore.at(x[near], y[near]), 1.0, _BANKS)
+        return share
 
     def at(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
         """Heights, m, and how much of a valley a place is."""

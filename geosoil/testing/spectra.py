@@ -37,18 +37,19 @@ class Soils:
         Organic matter, g/kg: 1.724 times the measured carbon.
     clay : (120,) float64
         Clay, %.
-    iron : (120,) float64
-        Depth of the iron oxides' band near 900 nm under its continuum, 0 to 1.
+    iron_band, clay_band : (120,) float64
+        Depths of the iron oxides' band near 900 nm and of the clay minerals' at 2205 nm under their continua.
     """
 
     reflectance: Float64
     som: Float64
     clay: Float64
-    iron: Float64
+    iron_band: Float64
+    clay_band: Float64
 
     def scores(self) -> Float64:
-        """Normal scores of organic matter, iron and clay, ``(120, 3)``: ranks put on the normal distribution."""
-        ranks = np.stack([rankdata(values) for values in (self.som, self.iron, self.clay)], axis=1)
+        """Normal scores of organic matter and the two bands, ``(120, 3)``: ranks put on the normal distribution."""
+        ranks = np.stack([rankdata(values) for values in (self.som, self.iron_band, self.clay_band)], axis=1)
         return np.asarray(norm.ppf((ranks - 0.5) / len(ranks)))
 
 
@@ -58,18 +59,20 @@ def soils() -> Soils:
 
     >>> found = soils()
     >>> found.reflectance.shape, round(float(np.median(found.som)), 1)
-    ((120, 2191), 8.5)
+    ((120, 2191), 8.4)
     """
     with as_file(files("geosoil.testing") / "soils.npz") as path, np.load(path, allow_pickle=False) as data:
         wavelength = data["wavelength_nm"].astype(np.float64)
         measured = data["reflectance"] / 10_000.0
         som = 10.0 * VAN_BEMMELEN * data["carbon_percent"].astype(np.float64)
         clay = data["clay_percent"].astype(np.float64)
-    slope = (measured[:, -1] - measured[:, -11]) / (wavelength[-1] - wavelength[-11])
-    beyond = GRID > wavelength[-1]
+    last = wavelength[-1]
+    slope = (measured[:, -1] - measured[:, -11]) / (last - wavelength[-11])
+    beyond = last < GRID
     reflectance = np.stack([np.interp(GRID, wavelength, spectrum) for spectrum in measured])
-    reflectance[:, beyond] += slope[:, np.newaxis] * (GRID[beyond] - wavelength[-1])
-    return Soils(reflectance, som, clay, _depth(reflectance, 760.0, 900.0, 1050.0))
+    reflectance[:, beyond] += slope[:, np.newaxis] * (GRID[beyond] - last)
+    iron_band, clay_band = _depth(reflectance, 760.0, 900.0, 1050.0), _depth(reflectance, 2130.0, 2205.0, 2265.0)
+    return Soils(reflectance, som, clay, iron_band, clay_band)
 
 
 def _depth(reflectance: Float64, left: float, centre: float, right: float) -> Float64:
@@ -121,8 +124,10 @@ def wetting() -> Float64:
 def green_vegetation() -> Float64:
     """A dense green canopy: pigments, red edge at 715 nm, water bands."""
     leaf = 0.035 + 0.055 * np.exp(-0.5 * ((GRID - 553) / 32) ** 2) + 0.44 * _rise(716, 11)
-    water = _dip(975, 35, 0.12) + _dip(1195, 45, 0.3) + _dip(1450, 75, 1.35) + _dip(1935, 90, 2.0) + 1.7 * _rise(2560, 180)
-    return np.asarray(leaf * np.exp(-water - 0.9 * _rise(1300, 80) * (GRID > 900)))
+    water = (
+        _dip(975, 35, 0.12) + _dip(1195, 45, 0.3) + _dip(1450, 75, 1.35) + _dip(1935, 90, 2.0) + 1.7 * _rise(2560, 180)
+    )
+    return np.asarray(leaf * np.exp(-water - 0.9 * _rise(1300, 80)))
 
 
 def dry_vegetation() -> Float64:
