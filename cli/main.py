@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "demo": ("demo", "Train and map the data that come with geosoil."),
     "info": ("info", "Explain a model, raster, sample table or study file."),
+    "calibrate": ("calibrate", "Make a map-ready cube of a GF-5 or ZY-1 AHSI product."),
     "train": ("train", "Train the model of a study file."),
     "invert": ("invert", "Train a model of spectra: cube, samples, laboratory spectra."),
     "compare": ("compare", "Compare models on the same folds."),

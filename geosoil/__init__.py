@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .config import Study, load_study
     from .io.raster import open_scene
     from .io.samples import open_samples
+    from .jobs.calibrate import calibrate
     from .jobs.compare import compare
     from .jobs.demo import demo
     from .jobs.info import info
@@ -28,6 +29,7 @@ __all__ = [
     "Bundle",
     "Study",
     "__version__",
+    "calibrate",
     "compare",
     "demo",
     "info",
@@ -48,6 +50,7 @@ __all__ = [
 _PLACES = {
     "Bundle": "models.bundle",
     "Study": "config",
+    "calibrate": "jobs.calibrate",
     "compare": "jobs.compare",
     "demo": "jobs.demo",
     "info": "jobs.info",

@@ -226,9 +226,7 @@ def _extremes(heights: HeightModel, crs: CRS, bounds: tuple[float, ...]) -> tupl
     if heights.reader is None or heights.grid is None:
         return (heights.constant,)
     left, bottom, right, top = bounds
-    step = max(right - left, top - bottom) / _COARSE
-    coarse = GeoBox((_COARSE, _COARSE), Affine(step, 0, left, 0, -step, top), crs)
-    found = heights.on(coarse)((0, _COARSE), (0, _COARSE))
+    found = _coarse(heights, crs, bounds)
     known = found[np.isfinite(found)]
     if not known.size:
         raise InputError(
@@ -241,6 +239,22 @@ def _extremes(heights: HeightModel, crs: CRS, bounds: tuple[float, ...]) -> tupl
             hint="give a height model of this place, or none",
         )
     return float(known.min()), float(known.max())
+
+
+def _coarse(heights: HeightModel, crs: CRS, bounds: tuple[float, ...]) -> Float32:
+    """Heights here and there in a box of a map."""
+    left, bottom, right, top = bounds
+    across, down = (right - left) / _COARSE, (top - bottom) / _COARSE
+    grid = GeoBox((_COARSE, _COARSE), Affine(across, 0, left, 0, -down, top), crs)
+    return heights.on(grid)((0, _COARSE), (0, _COARSE))
+
+
+def uncovered(heights: HeightModel, grid: GeoBox) -> float:
+    """Share of a map that has no heights, from a coarse look."""
+    if heights.reader is None or grid.crs is None:
+        return 0.0
+    box = grid.boundingbox
+    return float(np.isnan(_coarse(heights, grid.crs, (box.left, box.bottom, box.right, box.top))).mean())
 
 
 @dataclass(frozen=True)

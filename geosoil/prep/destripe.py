@@ -49,12 +49,17 @@ class Destriper:
         What the columns were too bright by at their middle level, after the noise of the estimate was taken off.
     level : (p, w) float32
         That level.
+    amount, error : (p,) float32
+        Standard deviation (robust) of the stripes along the columns, and the standard error of the estimate, from what
+        two halves of the lines disagree by.
     """
 
     gain: Float32
     offset: Float32
     stripes: Float32
     level: Float32
+    amount: Float32
+    error: Float32
 
     def __call__(self, lines: Float32, columns: tuple[int, int] | None = None) -> Float32:
         """Take the stripes off ``(p, n, c)`` values of the given columns (first, one past the last; default: all)."""
@@ -72,9 +77,18 @@ class Destriper:
 
     @property
     def striping(self) -> Float32:
-        """Standard deviation (robust) of the stripes of each band, as a share of its level; ``(p,)``."""
-        level = np.maximum(np.abs(np.median(self.level, axis=1)), 1e-12)
-        return (_spread(self.stripes) / level).astype(np.float32)
+        """Amount of the stripes of each band, as a share of its level; ``(p,)``."""
+        return (self.amount / self._middle).astype(np.float32)
+
+    @property
+    def left(self) -> Float32:
+        """What is left of them after the correction, to be expected, as a share of the level; ``(p,)``."""
+        together = np.maximum(np.hypot(self.amount, self.error), 1e-12)
+        return (self.amount * self.error / together / self._middle).astype(np.float32)
+
+    @property
+    def _middle(self) -> Float64:
+        return np.maximum(np.abs(np.median(self.level, axis=1).astype(np.float64)), 1e-12)
 
 
 class StripeFit:
@@ -158,23 +172,10 @@ class StripeFit:
             self._close()
         both = self._sums.sum(axis=0)
         level = self._levels(both[2] / np.maximum(both[3], 1))
-        offset = self._agreed(*(self._stand_out(_medians(self._steps[start::by])) for start, by in _PARTS))
-        gain = self._agreed(*(self._stand_out(_slopes(one)) for one in (both, *self._sums)))
+        offset, amount, error = _agreed(*(self._stand_out(_medians(self._steps[start::by])) for start, by in _PARTS))
+        gain, _, _ = _agreed(*(self._stand_out(_slopes(one)) for one in (both, *self._sums)))
         factor = (1.0 / (1.0 + np.clip(gain, -_MOST_GAIN, _MOST_GAIN))).astype(np.float32)
-        return Destriper(factor, level - (level + offset) * factor, offset, level)
-
-    def _agreed(self, found: Float32, even: Float32, odd: Float32) -> Float32:
-        """An estimate, shrunk by its noise: the mean of two halves is off by half of what they lie apart.
-
-        A band whose columns all differ is shrunk as a whole (Wiener), a column that stands out alone by itself
-        (non-negative garrote, Gao 1998).
-        """
-        noise = (0.5 * _spread(even - odd)[:, None]) ** 2
-        spread = _spread(found)[:, None] ** 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            band = np.nan_to_num(np.maximum(0.0, 1.0 - noise / spread))
-            column = np.nan_to_num(np.maximum(0.0, 1.0 - _SURE**2 * noise / found**2))
-        return np.asarray(found * np.maximum(band, column), np.float32)
+        return Destriper(factor, level - (level + offset) * factor, offset, level, amount, error)
 
     def _stand_out(self, between: Float64) -> Float32:
         """Steps between columns, added up, against their running median."""
@@ -208,6 +209,22 @@ def _medians(blocks: list[Float32]) -> Float64:
     out = np.empty(blocks[0].shape, np.float32)
     kernels.median_first(np.stack([one.ravel() for one in blocks]), out.reshape(-1))
     return out.astype(np.float64)
+
+
+def _agreed(found: Float32, even: Float32, odd: Float32) -> tuple[Float32, Float32, Float32]:
+    """An estimate, shrunk by its noise; the amount of what it estimates, and of the noise, in each band.
+
+    The mean of two halves is off by half of what they lie apart. A band whose columns all differ is shrunk as a whole
+    (Wiener), a column that stands out alone by itself (non-negative garrote, Gao 1998).
+    """
+    error = 0.5 * _spread(even - odd)
+    noise, spread = error[:, None] ** 2, _spread(found)[:, None] ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        band = np.nan_to_num(np.maximum(0.0, 1.0 - noise / spread))
+        column = np.nan_to_num(np.maximum(0.0, 1.0 - _SURE**2 * noise / found**2))
+    amount = np.sqrt(np.maximum(spread - noise, 0.0))[:, 0]
+    shrunk = np.asarray(found * np.maximum(band, column), np.float32)
+    return shrunk, amount.astype(np.float32), error.astype(np.float32)
 
 
 def _added_up(steps: Float64) -> Float64:

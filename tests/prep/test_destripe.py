@@ -58,6 +58,17 @@ def test_stripes_that_were_put_in_are_taken_off(kind: str) -> None:
     assert fitted(clean).striping[0] < 0.1 * destriper.striping[0]
 
 
+def test_what_is_left_is_foretold() -> None:
+    truth = fields(8)
+    image = striped(truth, "offsets")
+    destriper = fitted(image)
+    off = (destriper(image)[0] - truth).mean(axis=0)
+    smooth = off - np.convolve(np.pad(off, 7, mode="reflect"), np.ones(15) / 15, mode="valid")
+    # The noise of the running median adds to it.
+    assert 0.5 * destriper.left[0] < smooth.std() / np.median(truth) < 3 * destriper.left[0]
+    assert destriper.left[0] < 0.3 * destriper.striping[0]
+
+
 def test_gains_are_told_from_offsets() -> None:
     truth = fields(3)
     image = striped(truth, "gains")

@@ -1,0 +1,544 @@
+"""`geosoil calibrate`: a product as it is delivered to a cube on a map, as radiance or reflectance."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox, geobox_union_conservative
+from odc.geo.xr import xr_coords
+
+from geosoil import __version__
+from geosoil.bands import Bands
+from geosoil.errors import InterruptedRunError, OutputError, ResourceError, UsageError, listing
+from geosoil.grid.sweep import Stop, listen
+from geosoil.io import ortho as places
+from geosoil.io.archive import is_archive, unpack
+from geosoil.io.atomic import check_output
+from geosoil.io.envi import FLAASH_UNITS, write_envi
+from geosoil.io.gaofen import EXPECTED, Product, open_product
+from geosoil.io.geotiff import INT16_SCALE, check_settings, write_cube
+from geosoil.io.grids import show_grid
+from geosoil.io.headers import sensor_grid
+from geosoil.io.lazy import lazy_array
+from geosoil.io.staging import Staged, check_space, workspace
+from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.sensor import Chain, Seen, detector_bands, measure_stripes, strip_lines
+from geosoil.prep.radiometry import BandLines, day_of_year, sun_distance, toa_reflectance
+from geosoil.prep.splice import plan_splice
+from geosoil.types import PathLike, Progress, as_path, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from geosoil.types import Float32, Int64, WindowReader
+
+__all__ = ["Calibrated", "calibrate"]
+
+Target: TypeAlias = Literal["reflectance-toa", "radiance"]
+Export: TypeAlias = Literal["envi", "flaash"]
+
+#: Libraries and what is resident beside the strips, bytes.
+_BESIDE = 700 * 2**20
+#: What a reader of the file must not miss.
+TOA = (
+    "reflectance at the top of the atmosphere, not of the ground: models trained on laboratory or surface reflectance "
+    "do not fit it"
+)
+# Edge of a chunk when a cube is written as ENVI, cells.
+_CHUNK = 256
+# Share of a map without heights from which on it is said.
+_SAID = 0.002
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was made.
+
+    Attributes
+    ----------
+    path : Path
+        The cube.
+    quantity, units : str
+        Of its values.
+    bands : Bands
+        Of the cube, with what is not good and why.
+    dropped : int
+        Bands left out.
+    grid : GeoBox
+        Without a CRS in sensor geometry.
+    valid : float
+        Share of the cells with a value; NaN where it was not counted.
+    history : tuple of str
+        What was done, in order.
+    notes : tuple of str
+        What had to be assumed, and what looks odd.
+    striping : mapping
+        By detector, median striping ``before`` and what is expected to be ``left``, as shares of the level.
+    splice : mapping
+        Factors at the detectors' join; empty where they were not spliced.
+    size : int
+        Bytes.
+    """
+
+    path: Path
+    quantity: str
+    units: str
+    bands: Bands
+    dropped: int
+    grid: GeoBox
+    valid: float
+    history: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    striping: Mapping[str, Any] = field(default_factory=dict)
+    splice: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "path": str(self.path),
+            "quantity": self.quantity,
+            "units": self.units,
+            "bands": len(self.bands),
+            "good_bands": sum(self.bands.good),
+            "dropped_bands": self.dropped,
+            "bad_bands": dict(_reasons(self.bands)),
+            "grid": show_grid(self.grid),
+            "rows": int(self.grid.shape[0]),
+            "columns": int(self.grid.shape[1]),
+            "valid": self.valid,
+            "history": list(self.history),
+            "notes": list(self.notes),
+            "striping": dict(self.striping),
+            "splice": dict(self.splice),
+            "bytes": self.size,
+        }
+
+    def describe(self) -> str:
+        """In plain words."""
+        dropped = f", {self.dropped} bad ones left out" if self.dropped else ""
+        place = (
+            show_grid(self.grid) if self.grid.crs is not None else "sensor geometry, {1} x {0}".format(*self.grid.shape)
+        )
+        lines = [
+            f"{self.path}: {self.quantity} ({self.units}), {self.size / 1e6:,.1f} MB",
+            f"grid: {place}"
+            + (f", {100 * self.valid:.1f} % of the cells with data" if self.valid == self.valid else ""),
+            f"bands: {len(self.bands)}, good {sum(self.bands.good)}{dropped}",
+            *(f"  not good: {count} {why}" for why, count in _reasons(self.bands).items()),
+            "done:",
+            *(f"  {one}" for one in self.history),
+            *(f"note: {one}" for one in self.notes),
+        ]
+        return "\n".join(lines)
+
+
+def _reasons(bands: Bands) -> Counter[str]:
+    return Counter(why for why in bands.why if why)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What was asked for, checked."""
+
+    to: Target
+    destripe: bool
+    splice: bool
+    dem: PathLike | None
+    ortho: bool
+    crs: str | None
+    resolution: float | None
+    resampling: str
+    drop_bad: bool
+    export: Export | None
+    dtype: str
+    compress: str
+    sun_zenith: float | None
+    max_memory: int
+
+    def check(self) -> None:
+        check_settings(self.dtype, self.compress)
+        problem = ""
+        if self.to not in {"reflectance-toa", "radiance"}:
+            problem = f"a cube of {self.to!r} cannot be made: reflectance-toa or radiance"
+        elif self.export not in {None, "envi", "flaash"}:
+            problem = f"export {self.export!r} is not known: envi or flaash"
+        elif self.export == "flaash" and self.to != "radiance":
+            problem = "FLAASH takes radiance, not reflectance"
+        elif self.dtype == "int16" and self.to == "radiance":
+            problem = "radiance does not fit int16: write it as float32"
+        elif self.export and (self.dtype != "float32" or self.compress != "none"):
+            problem = "ENVI files are written as float32, not compressed"
+        elif not self.ortho and (self.dem or self.crs or self.resolution):
+            problem = "a height model, a CRS and a resolution are of no use in sensor geometry"
+        elif self.resampling not in places.RESAMPLING:
+            problem = f"resampling {self.resampling!r} is not known: {listing(places.RESAMPLING)}"
+        if problem:
+            raise UsageError(problem, code="GS-CALIBRATE-SETTINGS", hint="see geosoil calibrate --help")
+
+
+def calibrate(
+    product: PathLike,
+    out: PathLike,
+    *,
+    to: Target | None = None,
+    destripe: bool = False,
+    splice: bool = False,
+    dem: PathLike | None = None,
+    ortho: bool = True,
+    crs: str | None = None,
+    resolution: float | None = None,
+    resampling: str = "bilinear",
+    drop_bad: bool = False,
+    export: Export | None = None,
+    dtype: str = "float32",
+    compress: str = "none",
+    sun_zenith: float | None = None,
+    nominal_wavelengths: bool = False,
+    join_nm: float | None = None,
+    tables: Mapping[str, PathLike] | None = None,
+    work: PathLike | None = None,
+    overwrite: bool = False,
+    max_memory: int | str = "2GB",
+    progress: Progress = quiet,
+) -> Calibrated:
+    """Make a cube of an AHSI product (GF-5, GF-5A, GF-5B, ZY-1 02D, ZY-1 02E) as it is delivered.
+
+    In sensor geometry: radiance by the product's own gains, stripes taken off, detectors joined, reflectance; then
+    onto the map through the RPC of each detector and a height model. The cube appears whole or not at all.
+
+    Parameters
+    ----------
+    product : path
+        Folder, one of its images, or the archive as delivered (``.tar.gz``, ``.tar``).
+    out : path
+        The cube: a GeoTIFF, or an ENVI file.
+    to : {"reflectance-toa", "radiance"}, optional
+        Reflectance at the top of the atmosphere (the default), or radiance, W m-2 sr-1 um-1 (for FLAASH).
+    destripe : bool
+        Take off the striping of detector elements.
+    splice : bool
+        Scale VNIR to SWIR by the ratio that each pixel has where they overlap.
+    dem : path, optional
+        Heights, m; without, the ground is taken as flat.
+    ortho : bool
+        Whether to put the cube on a map; else it stays in sensor geometry.
+    crs, resolution : str, float, optional
+        Of the map; default: the UTM zone, and 30 m.
+    resampling : {"bilinear", "nearest", "cubic"}
+    drop_bad : bool
+        Leave bands out that are not good.
+    export : {"envi", "flaash"}, optional
+        Write ENVI float32, BIL; for FLAASH as radiance in uW cm-2 sr-1 nm-1.
+    dtype : {"float32", "int16"}
+        The latter is reflectance x 10,000, with the scale in the file.
+    compress : {"none", "zstd", "deflate"}
+    sun_zenith : float, optional
+        Angle of the sun from the zenith, degrees, where the product does not tell it or tells a wrong one.
+    nominal_wavelengths, join_nm, tables
+        See `open_product`.
+    work : path, optional
+        Folder to work in; needs room for the unpacked product and 4 bytes a value. Default: beside `out`.
+    overwrite : bool
+    max_memory : int or str
+        Bound of the memory, such as ``"2GB"``.
+    progress : callable
+        ``progress(done, total, message)``.
+
+    Returns
+    -------
+    Calibrated
+
+    Raises
+    ------
+    InputError
+        What is wrong with the product, its RPC (``GS-RPC-MISSING``), the sun's angle (``GS-SUN-ZENITH``) or the
+        height model.
+    OutputError, ResourceError, UsageError, InterruptedRunError
+    """
+    wanted: Target = to or ("radiance" if export == "flaash" else "reflectance-toa")
+    settings = _Settings(
+        wanted, destripe, splice, dem, ortho, crs, resolution, resampling, drop_bad, export, dtype, compress,
+        sun_zenith, bytes_of(max_memory),
+    )  # fmt: skip
+    settings.check()
+    path = check_output(as_path(out), overwrite=overwrite)
+    if export:
+        check_output(path.with_suffix(".hdr"), overwrite=overwrite)
+    stop = Stop()
+    with listen(stop), workspace(work or path.parent) as folder:
+        tick = _stoppable(progress, stop)
+        opened = open_product(
+            _unpacked(as_path(product), folder, tick),
+            nominal_wavelengths=nominal_wavelengths,
+            join_nm=join_nm,
+            tables=tables,
+        )
+        return _Run(opened, settings, path, folder, tick, overwrite).go()
+
+
+def _unpacked(product: Path, folder: Path, progress: Progress) -> Path:
+    """The product's folder or image; what an archive holds comes to lie in the folder to work in."""
+    if not (is_archive(product.name) and product.is_file()):
+        return product
+    unpack(product, folder / "product", expected=EXPECTED, progress=progress)
+    return folder / "product"
+
+
+def _stoppable(progress: Progress, stop: Stop) -> Progress:
+    """A progress callback that ends the run once it was asked to stop."""
+
+    def tick(done: int, total: int, message: str) -> None:
+        if stop.asked:
+            code = stop.error("").code
+            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
+            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
+        progress(done, total, message)
+
+    return tick
+
+
+@dataclass
+class _Run:
+    """A calibration under way."""
+
+    product: Product
+    settings: _Settings
+    path: Path
+    folder: Path
+    tick: Progress
+    overwrite: bool
+    history: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def go(self) -> Calibrated:
+        self.notes += self.product.notes
+        chain = self._chain()
+        grid, heights = self._grid()
+        step = self._room(grid)
+        if self.settings.destripe:
+            chain = replace(chain, stripes=measure_stripes(self.product, step, self.tick))
+        staged, seen = chain.run(self.folder / "cube.bsq", step, self.tick)
+        striping = chain.striping()
+        spliced = seen.splice.report() if seen.splice is not None else {}
+        self._tell(striping, spliced, heights)
+        bands, kept = self._bands(seen)
+        reader = self._placed(staged, grid, heights).take(kept)
+        counts = self._write(reader, bands, grid)
+        return Calibrated(
+            path=self.path,
+            quantity=self._quantity,
+            units=self._units,
+            bands=bands,
+            dropped=len(self.product.bands) - len(kept),
+            grid=grid,
+            valid=counts["valid"] / counts["cells"] if counts else float("nan"),
+            history=tuple(self.history),
+            notes=tuple(self.notes),
+            striping=striping,
+            splice=spliced,
+            size=self.path.stat().st_size,
+        )
+
+    @property
+    def _quantity(self) -> str:
+        return "radiance" if self.settings.to == "radiance" else "reflectance"
+
+    @property
+    def _units(self) -> str:
+        if self._quantity == "reflectance":
+            return "1"
+        return FLAASH_UNITS if self.settings.export == "flaash" else str(self.product.facts()["units"])
+
+    def _chain(self) -> Chain:
+        """All steps but the stripes, which have to be measured first; checks what they need."""
+        bands = self.product.bands
+        splice = plan_splice(bands.wavelength_nm, detector_bands(self.product)) if self.settings.splice else None
+        return Chain(self.product, (), splice, self._reflectance() if self._quantity == "reflectance" else None)
+
+    @property
+    def _zenith(self) -> float | None:
+        given = self.settings.sun_zenith
+        return self.product.metadata.sun_zenith_deg if given is None else given
+
+    def _reflectance(self) -> BandLines:
+        bands = self.product.bands
+        day = day_of_year(self.product.acquired)
+        return toa_reflectance(bands.wavelength_nm, bands.fwhm_nm, sun_zenith_deg=self._zenith, day=day)
+
+    def _grid(self) -> tuple[GeoBox, places.HeightModel | None]:
+        """The grid of the cube, and the heights under it."""
+        shape = self.product.shape[1:]
+        if not self.settings.ortho:
+            return sensor_grid(shape), None
+        models = [places.check_rpcs(one.rpcs, str(one.path.name)) for one in self.product.detectors]
+        heights, notes = places.open_heights(self.settings.dem, models[0])
+        self.notes += notes
+        first = places.map_grid(models[0], shape, heights, crs=self.settings.crs, resolution=self.settings.resolution)
+        if self._one_model():
+            grid = first
+        else:
+            cell = float(first.resolution.x)
+            second = places.map_grid(models[1], shape, heights, crs=str(first.crs), resolution=cell)
+            grid = geobox_union_conservative([first, second])
+        lacking = places.uncovered(heights, grid)
+        if lacking > _SAID:
+            self.notes.append(f"{100 * lacking:.1f} % of the map have no height and stay empty")
+        return grid, heights
+
+    def _one_model(self) -> bool:
+        """Whether both detectors look at the same places."""
+        one, other = (detector.rpcs for detector in self.product.detectors)
+        return one is not None and other is not None and bool(one.to_dict() == other.to_dict())
+
+    def _room(self, grid: GeoBox) -> int:
+        """Lines of a strip that the memory takes; also checks the disk."""
+        bands, lines, samples = self.product.shape
+        least = _BESIDE + 8 * bands * samples * 4
+        if self.settings.max_memory < least:
+            raise ResourceError(
+                f"{self.settings.max_memory / 1e6:,.0f} MB are too few for this product",
+                code="GS-MEMORY",
+                details=[f"needed: {least / 1e6:,.0f} MB at least"],
+                hint=f"give --max-memory {-(-least // 10**8) / 10:g}GB",
+            )
+        item = 2 if self.settings.dtype == "int16" else 4
+        needed = bands * int(grid.shape[0]) * int(grid.shape[1]) * item
+        check_space({self.folder: 4 * bands * lines * samples, self.path.parent: needed})
+        return strip_lines(self.product.shape, self.settings.max_memory - _BESIDE)
+
+    def _tell(
+        self, striping: Mapping[str, Any], spliced: Mapping[str, Any], heights: places.HeightModel | None
+    ) -> None:
+        """Write down what was done."""
+        self.history.append("radiance by the product's gains and offsets, W m-2 sr-1 um-1")
+        if striping:
+            shares = [
+                f"{name} {100 * one['before']:.2f} %, {100 * one['left']:.2f} % left" for name, one in striping.items()
+            ]
+            self.history.append(f"stripes taken off (median of the bands, estimated: {'; '.join(shares)})")
+        if spliced.get("pixels"):
+            low, middle, high = spliced["quantiles"]
+            self.history.append(
+                f"VN scaled to SW by pixel: median {middle:.3f}, 5-95 % {low:.3f}-{high:.3f}, "
+                f"{100 * spliced['limited']:.1f} % of the pixels at the limits"
+            )
+        elif spliced:
+            self.notes.append("no pixel has a ratio of the detectors: nothing was spliced")
+        if self._quantity == "reflectance":
+            distance = sun_distance(day_of_year(self.product.acquired))
+            self.history.append(
+                "reflectance at the top of the atmosphere, pi L d^2 / (E0 cos SZA): E0 of ASTM G173-03, "
+                f"SZA {self._zenith:g} degrees, d {distance:.5f} AU"
+            )
+            self.notes.append(TOA)
+        if heights is not None:
+            source = heights.source.rpartition("/")[2] or f"a constant height of {heights.constant:.0f} m"
+            self.history.append(f"put on the map through RPC and {source}, {self.settings.resampling}")
+
+    def _bands(self, seen: Seen) -> tuple[Bands, list[int]]:
+        """The bands of the cube, with what the scene showed, and their positions in the product."""
+        bands = self.product.bands
+        why = list(bands.why)
+        for flags, reason in (
+            (seen.empty, "empty in this scene"),
+            (seen.constant & ~seen.empty, "constant in this scene"),
+        ):
+            for place in np.flatnonzero(flags).tolist():
+                why[place] = why[place] or reason
+        told = replace(bands, good=tuple(not reason for reason in why), why=tuple(why))
+        kept = [place for place, good in enumerate(told.good) if good or not self.settings.drop_bad]
+        if not kept:
+            raise OutputError(
+                "no band is good, so that nothing would be left", code="GS-BANDS-NONE", hint="keep the bad bands"
+            )
+        if len(kept) < len(bands):
+            self.history.append(f"{len(bands) - len(kept)} of {len(bands)} bands left out as not good")
+        return told.take(kept), kept
+
+    def _placed(self, staged: Staged, grid: GeoBox, heights: places.HeightModel | None) -> Staged | places.Rectified:
+        if heights is None:
+            return staged
+        shape = self.product.shape[1:]
+        ways = [
+            places.Rectification(places.check_rpcs(one.rpcs, one.label), shape, grid, heights)
+            for one in self.product.detectors
+        ]
+        second = ways[0] if self._one_model() else ways[1]
+        counts = [len(part) for part in detector_bands(self.product)]
+        return places.Rectified(staged, (ways[0],) * counts[0] + (second,) * counts[1], self.settings.resampling)
+
+    def _write(self, reader: Staged | places.Rectified, bands: Bands, grid: GeoBox) -> dict[str, int]:
+        if self.settings.export:
+            scene = self._scene(reader, bands, grid)
+            units = self._units if self._quantity == "radiance" else None
+            write_envi(self.path, scene, units=units, overwrite=self.overwrite, progress=self.tick)
+            return {}
+        counts = write_cube(
+            self.path,
+            _windows(reader),
+            bands,
+            grid,
+            tags=self._tags(),
+            dtype=self.settings.dtype,
+            compress=self.settings.compress,
+            units=self._units,
+            progress=self.tick,
+        )
+        if counts["clipped"]:
+            self.notes.append(f"{counts['clipped']:,} values beyond int16 x 1e-4 were cut to +-3.2767")
+        return counts
+
+    def _scene(self, reader: WindowReader, bands: Bands, grid: GeoBox) -> xr.DataArray:
+        """The cube as a lazy scene, for the writer of ENVI files."""
+        facts = {**self.product.facts(), "quantity": self._quantity, "units": self._units, "notes": tuple(self.notes)}
+        if self._zenith is not None:
+            facts["sun_zenith_deg"] = self._zenith
+        coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **bands.coords()}
+        return xr.DataArray(lazy_array(reader, _CHUNK), dims=("band", "y", "x"), coords=coords, attrs=facts)
+
+    def _tags(self) -> dict[str, str]:
+        """Tags of the dataset, CF names where they exist."""
+        facts, created = self.product.facts(), _created()
+        reflectance = self._quantity == "reflectance"
+        scale = INT16_SCALE if self.settings.dtype == "int16" else 1
+        return {
+            "quantity": self._quantity,
+            "units": self._units,
+            "sensor": self.product.sensor,
+            "acquired": self.product.acquired,
+            "product": str(facts["product"]),
+            **({"solar_zenith": f"{self._zenith:g}"} if self._zenith is not None else {}),
+            **({"reflectance_scale_factor": str(scale), "comment": TOA} if reflectance else {}),
+            **({"reflectance_level": "top of the atmosphere"} if reflectance else {}),
+            "history": f"{created}: geosoil {__version__}: " + "; ".join(self.history),
+            "notes": "\n".join(self.notes),
+            "source": self.product.stem.text,
+            "geosoil_version": __version__,
+            "created": created,
+            "Conventions": "CF-1.11",
+            "TIFFTAG_SOFTWARE": f"geosoil {__version__}",
+        }
+
+
+def _windows(
+    reader: Staged | places.Rectified,
+) -> Callable[[tuple[int, int], tuple[int, int]], Callable[[Int64], Float32]]:
+    if isinstance(reader, places.Rectified):
+        return reader.window
+    return lambda rows, cols: lambda bands: reader.read(bands, rows, cols)
+
+
+def _created() -> str:
+    """UTC time; ``SOURCE_DATE_EPOCH`` wins, for runs that must repeat."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
