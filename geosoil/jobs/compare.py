@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from geosoil.config import ModelConfig, Study, load_study
-from geosoil.errors import InputError, OutputError, listing
+from geosoil.errors import InputError, listing
 from geosoil.grid.patches import extract_patches
-from geosoil.io.atomic import output_error, replacing
+from geosoil.io.atomic import replacing
 from geosoil.io.raster import open_scene
+from geosoil.jobs.compare_spectra import compare_spectra
+from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Recipe, cross_validate, folds_of, recipe_of
 from geosoil.jobs.pool import run_tasks
@@ -50,25 +51,6 @@ class Variant:
     recipe: Recipe
     study: str = "models"
     level: int = 0
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison found.
-
-    Attributes
-    ----------
-    folder : Path
-        Where the tables, plots and the report are.
-    predictions : DataFrame
-        One row a held-out layer: property, scheme, repeat, study, model, level, depth, profile, observed, predicted.
-    scores : DataFrame
-        Mean and SD over repeats, by property, scheme, model, depth and metric.
-    """
-
-    folder: Path
-    predictions: pd.DataFrame
-    scores: pd.DataFrame
 
 
 def variants_of(study: Study, bands: int) -> list[Variant]:
@@ -117,12 +99,14 @@ def compare(
     *,
     samples: gpd.GeoDataFrame | None = None,
     scene: xr.DataArray | None = None,
+    laboratory: xr.DataArray | None = None,
+    satellite: xr.DataArray | None = None,
     num_workers: int = 1,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> Comparison:
-    """Run all models of a study on the same folds.
+    """Run all models of a study on the same folds; of a study with ``[spectra]``, all spectra and regressions.
 
     Folds are by profile. Random folds tell how well new samples among the old ones are predicted, spatial folds how
     well new areas are. Everything that is fitted is fitted on the training folds alone. The ablations run on the
@@ -147,8 +131,21 @@ def compare(
         ``GS-OUTPUT-EXISTS``: the folder holds a comparison already.
     """
     study = study if isinstance(study, Study) else load_study(study)
+    if study.spectra is not None:
+        return compare_spectra(
+            study,
+            out,
+            samples=samples,
+            scene=scene,
+            laboratory=laboratory,
+            satellite=satellite,
+            num_workers=num_workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
     device_of(study.model.device)  # raises where it is not there, be it needed or not
-    folder = _check_folder(Path(out), free=not (overwrite or resume))
+    folder = check_folder(Path(out), free=not (overwrite or resume))
     codes = tuple(dict.fromkeys((study.property, *study.compare.properties)))
     sets: dict[str, TrainingSet] = {}
     widest = max(study.model.patch, *study.compare.patches, 1)
@@ -156,7 +153,7 @@ def compare(
         sets[code] = build(study, code, samples=samples, scene=scene, patch=widest, progress=progress)
     places = pd.concat([_places(study, code, data) for code, data in sets.items()])
     # Only now: data that cannot be used leave nothing behind.
-    _prepare_folder(folder, resume=resume)
+    prepare_folder(folder, resume=resume)
     frames = [
         _run(study, code, data, folder, num_workers, progress, main=code == study.property)
         for code, data in sets.items()
@@ -164,44 +161,12 @@ def compare(
     predictions = pd.concat(frames, ignore_index=True)
     predictions = predictions.merge(places, on=["property", "profile"], how="left")
     scores = _scores(predictions)
-    _write(folder, "predictions.csv", predictions)
-    _write(folder, "scores.csv", scores)
-    with replacing(folder / "scores.json") as part:
-        # JSON has no NaN: a score that is not defined is null.
-        rows = scores.astype(object).where(scores.notna(), None).to_dict("records")
-        part.write_text(json.dumps({"schema": 1, "scores": rows}, indent=1, allow_nan=False), encoding="utf-8")
+    write_table(folder, "predictions.csv", predictions)
+    write_scores(folder, scores)
     progress(0, 1, "plots and report")
     write_comparison(folder, study.name, {code: one.soil_property for code, one in sets.items()}, predictions, scores)
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
-
-
-def _check_folder(folder: Path, *, free: bool) -> Path:
-    """The folder, when it may be written to; nothing is made yet."""
-    try:
-        there = (folder / "scores.csv").exists()
-        folder.stat()
-    except FileNotFoundError:
-        there = False
-    except OSError as error:
-        raise output_error(folder, error) from error
-    if there and free:
-        raise OutputError(
-            f"{folder} holds a comparison already",
-            code="GS-OUTPUT-EXISTS",
-            hint="choose another folder, or add --overwrite (or --resume to keep its cross-validations)",
-        )
-    return folder
-
-
-def _prepare_folder(folder: Path, *, resume: bool) -> None:
-    try:
-        (folder / "parts").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    if not resume:
-        for part in (folder / "parts").glob("*.parquet"):
-            part.unlink()
 
 
 def _run(
@@ -307,11 +272,6 @@ def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
         table.insert(0, "property", code)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def _write(folder: Path, name: str, frame: pd.DataFrame) -> None:
-    with replacing(folder / name) as part:
-        frame.to_csv(part, index=False, float_format="%.6g")
 
 
 def summary(found: Comparison) -> str:

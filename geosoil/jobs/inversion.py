@@ -23,7 +23,7 @@ from geosoil.prep.target import TargetTransform
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
-    from geosoil.types import Float64, Int64
+    from geosoil.types import Bool, Float64, Int64
 
 __all__ = [
     "FittedSpectra",
@@ -32,6 +32,7 @@ __all__ = [
     "TrainingFits",
     "cross_validate_spectra",
     "folds_of_pairs",
+    "published_split",
 ]
 
 log = logging.getLogger(__name__)
@@ -113,27 +114,27 @@ class TrainingFits:
     rows : (m,) int64
         The samples to fit on. Nothing else is looked at.
     seed : int
+    pool : (k,) int64, optional
+        Samples that translators and selections see, in place of `rows`: for the published protocol, which lets them
+        see all, and is optimistic.
     """
 
     data: PairSet
     rows: Int64
     seed: int
+    pool: Int64 | None = None
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def fit(self, recipe: SpectralRecipe) -> FittedSpectra:
         """Fit a recipe."""
         preprocess = self._preprocess(recipe)
         translator = self._translator(recipe) if recipe.generates else None
-        features, sample = self._features(recipe)
         heads, transforms, frequencies = [], [], []
-        for place, kind in enumerate(recipe.transforms):
-            values = self.data.values[self.rows, place]
-            transform = TargetTransform.fit(values[np.isfinite(values)], kind)
-            used = np.isfinite(values[sample])
-            y = transform.forward(values[sample[used]])
-            support, frequency = self._support(recipe, place, features[used], y, sample[used])
-            head = fit_head(features[used][:, support], y, recipe.head, groups=sample[used], seed=self.seed)
-            first = features.shape[1] if recipe.spectra == "generated" else 0
+        for place in range(len(recipe.transforms)):
+            X, y, sample, transform = self._observed(recipe, place)
+            support, frequency = self._support(recipe, place)
+            head = fit_head(X[:, support], y, recipe.head, groups=sample, seed=self.seed)
+            first = X.shape[1] if recipe.spectra == "generated" else 0
             heads.append(TargetHead(support + first, head, float(y.min()), float(y.max())))
             transforms.append(transform)
             frequencies.append(frequency)
@@ -160,17 +161,17 @@ class TrainingFits:
     def _translator(self, recipe: SpectralRecipe) -> Translator:
         """Fitted on the pairs, and on the neighbours that share a laboratory spectrum."""
         key = ("translator", recipe.steps, recipe.fusion)
-        found: Translator = self._once(key, lambda: self._fit_translator(recipe, np.arange(len(self.rows))))
+        rows = self.rows if self.pool is None else self.pool
+        found: Translator = self._once(key, lambda: self._fit_translator(recipe, rows))
         return found
 
-    def _fit_translator(self, recipe: SpectralRecipe, members: Int64) -> Translator:
+    def _fit_translator(self, recipe: SpectralRecipe, rows: Int64) -> Translator:
         if self.data.laboratory is None:
             raise InputError(
                 "laboratory-like spectra cannot be learned without laboratory spectra",
                 code="GS-SPECTRA-MISSING",
                 hint='name them: laboratory = "spectra.csv" in [spectra]; or take spectra = "satellite" in [invert]',
             )
-        rows = self.rows[members]
         beside, owner = self.data.beside(rows)
         near = np.vstack([self.data.satellite[rows], beside])
         sample = np.concatenate([np.arange(len(rows)), owner])
@@ -216,27 +217,46 @@ class TrainingFits:
         fold = random_folds(np.arange(len(self.rows)), min(CROSSED_FOLDS, len(self.rows)), self.seed)
         made = np.empty(satellite.shape)
         for one in range(int(fold.max()) + 1):
-            translator = self._fit_translator(recipe, np.flatnonzero(fold != one))
+            translator = self._fit_translator(recipe, self.rows[fold != one])
             made[fold == one] = translator.generate(satellite[fold == one])
         return made
 
-    def _support(
-        self, recipe: SpectralRecipe, place: int, X: Float64, y: Float64, sample: Int64
-    ) -> tuple[Int64, Float64]:
+    def _observed(self, recipe: SpectralRecipe, place: int) -> tuple[Float64, Float64, Int64, TargetTransform]:
+        """Features, transformed values and sample of each row with a value of a property; and the transform."""
+        features, sample = self._features(recipe)
+        values = self.data.values[self.rows, place]
+        transform = TargetTransform.fit(values[np.isfinite(values)], recipe.transforms[place])
+        used = np.isfinite(values[sample])
+        return features[used], transform.forward(values[sample[used]]), sample[used], transform
+
+    def _support(self, recipe: SpectralRecipe, place: int) -> tuple[Int64, Float64]:
         """Features that are kept, and how often each was."""
+        if self.pool is not None:
+            everyone = self._once("pool", lambda: TrainingFits(self.data, self.pool, self.seed))
+            found: tuple[Int64, Float64] = everyone._support(recipe, place)
+            return found[0], found[1]
+        what = (recipe.spectra, recipe.steps, recipe.fusion, recipe.calibration, recipe.selection)
+        key = ("support", *what, place, recipe.transforms[place])
+        found = self._once(key, lambda: self._select(recipe, place))
+        return found[0], found[1]
+
+    def _select(self, recipe: SpectralRecipe, place: int) -> tuple[Int64, Float64]:
+        X, y, sample, _ = self._observed(recipe, place)
         if recipe.selection is None:
             return np.arange(X.shape[1]), np.ones(X.shape[1])
-        key = (
-            "support",
-            recipe.spectra,
-            recipe.steps,
-            recipe.fusion,
-            recipe.selection,
-            place,
-            recipe.transforms[place],
-        )
-        found = self._once(key, lambda: select(X, y, recipe.selection, self.seed, groups=sample))
+        found = select(X, y, recipe.selection, self.seed, groups=sample)
         return np.flatnonzero(found.support), found.frequency
+
+
+def published_split(values: Float64) -> Bool:
+    """The test samples of the published protocol: every third along the sorted target.
+
+    >>> published_split(np.array([5.0, 1.0, 4.0, 2.0, 3.0, 6.0])).tolist()
+    [False, False, False, False, True, True]
+    """
+    test = np.zeros(len(values), np.bool_)
+    test[np.argsort(values, kind="stable")[2::3]] = True
+    return test
 
 
 def folds_of_pairs(data: PairSet, scheme: str, folds: int, seed: int, block_m: float | None = None) -> Int64:

@@ -1,0 +1,240 @@
+"""The report of a comparison of spectra: the published tables, how far the gap is closed, and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from geosoil.report.html import Section, png, write_report
+from geosoil.report.plots import bare_axes
+from geosoil.report.spectra import COLOURS, correlation_figure, spectra_figure, support_figure
+
+if TYPE_CHECKING:
+    from geosoil.soil import Property
+    from geosoil.types import Float64
+
+__all__ = ["closed_gap", "inversion_table", "write_spectra_comparison"]
+
+_METRICS = ("R2", "RMSE", "MAE", "RPIQ")
+_SCHEMES = {
+    "random": "Random folds, all of it nested: translators, selection of bands and searches saw the training folds.",
+    "spatial": "Spatial folds, all of it nested: samples of one block stay together.",
+    "published": "The published protocol: one split of two to one along the sorted target, of which the translator, "
+    "its seeds and the selection of bands saw all samples. It is optimistic, and stands here for comparison only.",
+}
+_STUDIES = {
+    "fusion": ("Ways of fusion", "Other ways to make satellite spectra laboratory-like, with the study's regression."),
+    "losses": ("Losses of the published fusion", "Mixed spectra of the variational auto-encoder with a loss changed."),
+}
+
+
+def write_spectra_comparison(
+    folder: Path,
+    name: str,
+    values: Mapping[Property, Float64],
+    predictions: pd.DataFrame,
+    fits: pd.DataFrame,
+    scores: pd.DataFrame,
+    spectra: Mapping[str, Any],
+) -> Path:
+    """Write ``report.html``, ``table.csv``, ``gap.csv`` and the plots.
+
+    Parameters
+    ----------
+    values : mapping
+        Property to the samples' values (n,), in the order of the rows of `spectra`.
+    predictions, fits, scores : DataFrame
+        As ``jobs.compare_spectra`` makes them.
+    spectra : mapping
+        As ``jobs.invert.fitted_spectra``.
+    """
+    (folder / "plots").mkdir(exist_ok=True)
+    units = {soil.code: soil.unit for soil in values}
+    table = inversion_table(fits, scores)
+    gap = closed_gap(predictions)
+    table.to_csv(folder / "table.csv", index=False, float_format="%.6g")
+    gap.to_csv(folder / "gap.csv", index=False, float_format="%.6g")
+    sections = [_spectra(values, spectra)]
+    for soil in values:
+        for scheme in dict.fromkeys(scores["scheme"]):
+            sections += _property(soil, scheme, table, gap, scores)
+    sections += _ablations(values, table)
+    for section in sections:
+        for place, (_, figure) in enumerate(section.figures):
+            (folder / "plots" / f"{_slug(section.title)}-{place + 1}.png").write_bytes(png(figure))
+    subtitle = ", ".join(f"{soil.name} [{units[soil.code]}]" for soil in values)
+    return write_report(folder / "report.html", f"{name}: comparison of spectra", sections, subtitle=subtitle)
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def inversion_table(fits: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """The published table: number of features, scores of training and of held-out samples.
+
+    Returns
+    -------
+    DataFrame
+        One row a property, scheme, question and model; ``features``, ``train_R2`` ... (means over folds and repeats),
+        ``R2``, ``RMSE``, ``MAE``, ``RPIQ`` (means over repeats) and their ``_sd``.
+    """
+    keys = ["property", "study", "scheme", "model"]
+    inside = fits.groupby(keys, sort=False)[["features", *_METRICS]].mean()
+    inside.columns = pd.Index(["features", *(f"train_{name}" for name in _METRICS)])
+    chosen = scores[scores["metric"].isin(_METRICS)]
+    wide = chosen.pivot_table(index=keys, columns="metric", values=["mean", "sd"], sort=False, dropna=False)
+    outside = pd.DataFrame(
+        {
+            **{name: wide["mean"][name] for name in _METRICS},
+            **{f"{name}_sd": wide["sd"][name] for name in _METRICS if "sd" in wide},
+        }
+    )
+    return inside.join(outside, how="left").reset_index()
+
+
+def closed_gap(predictions: pd.DataFrame) -> pd.DataFrame:
+    """How much of the gap in RMSE between satellite and laboratory spectra other spectra close, a row a model.
+
+    1 is as good as laboratory spectra, 0 as satellite spectra; the same folds are compared in each repeat.
+
+    Returns
+    -------
+    DataFrame
+        ``property``, ``scheme``, ``study``, ``model``, ``closed``, ``closed_sd`` (over repeats), ``better`` (share of
+        the repeats with a lower RMSE than satellite spectra).
+    """
+    keys = ["property", "scheme", "repeat", "study", "model", "spectra", "head"]
+    squared = predictions.assign(square=(predictions["predicted"] - predictions["observed"]) ** 2)
+    rmse = np.sqrt(squared.groupby(keys, sort=False)["square"].mean()).rename("rmse").reset_index()
+    main = rmse[rmse["study"].isin(["models", "published"])]
+    ends = ["property", "scheme", "repeat", "head"]
+    found = rmse
+    for end in ("satellite", "laboratory"):
+        one = main[main["spectra"] == end].set_index(ends)["rmse"].rename(end)
+        found = found.join(one[~one.index.duplicated()], on=ends)
+    found = found[found["spectra"].isin(["generated", "mixed"])].dropna(subset=["satellite", "laboratory"])
+    found = found.assign(
+        closed=(found["satellite"] - found["rmse"]) / (found["satellite"] - found["laboratory"]),
+        better=found["rmse"] < found["satellite"],
+    )
+    groups = found.groupby(["property", "scheme", "study", "model"], sort=False)
+    table = groups.agg(closed=("closed", "mean"), closed_sd=("closed", "std"), better=("better", "mean"))
+    return pd.DataFrame(table.reset_index())
+
+
+def _spectra(values: Mapping[Property, Float64], spectra: Mapping[str, Any]) -> Section:
+    wavelength = np.asarray(spectra["wavelength_nm"])
+    kinds = [kind for kind in ("laboratory", "satellite", "generated") if spectra.get(kind) is not None]
+    correlations = {
+        soil.name: {kind: _correlation(np.asarray(spectra[kind]), observed) for kind in kinds}
+        for soil, observed in values.items()
+    }
+    figures = [
+        ("Spectra before and after: means, and the range of the middle 80 % of the samples.", spectra_figure(spectra)),
+        (
+            "Correlation of each spectrum with each property along wavelength.",
+            correlation_figure(wavelength, correlations),
+        ),
+        ("Wavelengths that a model of mixed spectra on all samples keeps.", support_figure(tuple(values), spectra)),
+    ]
+    return Section(
+        "Spectra",
+        ("The translator and the selection of these pictures saw all samples; those of the tables below did not.",),
+        figures=tuple(figures),
+    )
+
+
+def _correlation(rows: Float64, observed: Float64) -> Float64:
+    """Pearson's r of each band with the values."""
+    there = np.isfinite(observed)
+    x, y = rows[there] - rows[there].mean(axis=0), observed[there] - observed[there].mean()
+    size = np.sqrt((x**2).sum(axis=0) * (y**2).sum())
+    found: Float64 = np.divide(x.T @ y, size, out=np.zeros(x.shape[1]), where=size > 0)
+    return found
+
+
+def _property(
+    soil: Property, scheme: str, table: pd.DataFrame, gap: pd.DataFrame, scores: pd.DataFrame
+) -> list[Section]:
+    """The table of a property and scheme, with the gap that is closed."""
+    question = "published" if scheme == "published" else "models"
+    rows = table[(table["property"] == soil.code) & (table["scheme"] == scheme) & (table["study"] == question)]
+    if rows.empty:
+        return []
+    closed = gap[(gap["property"] == soil.code) & (gap["scheme"] == scheme) & (gap["study"] == question)]
+    said = [_said(model, share, spread) for model, share, spread in _triples(closed)]
+    title = f"{soil.name}: {scheme} folds" if scheme != "published" else f"{soil.name}: published protocol, optimistic"
+    return [
+        Section(
+            title,
+            (_SCHEMES[scheme], *said),
+            tables=((f"Errors in {soil.unit}", _shown(rows)),),
+            figures=(("RMSE of held-out samples, with the SD over repeats.", _bars(rows, soil)),),
+        )
+    ]
+
+
+def _triples(closed: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """Model, share of the gap that it closes, and its SD."""
+    shares, spreads = closed["closed"].to_numpy(np.float64), closed["closed_sd"].to_numpy(np.float64)
+    return list(zip(closed["model"].astype(str), shares.tolist(), spreads.tolist(), strict=True))
+
+
+def _said(model: str, share: float, spread: float) -> str:
+    sd = f" (SD over repeats {100 * spread:.0f} %)" if np.isfinite(spread) else ""
+    return f"{model} closes {100 * share:.0f} % of the gap in RMSE between satellite and laboratory spectra{sd}."
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table for people."""
+    found: dict[str, list[Any]] = {
+        "model": rows["model"].tolist(),
+        "features": rows["features"].round().astype(int).tolist(),
+    }
+    for name in _METRICS:
+        found[f"training {name}"] = [f"{value:.3g}" for value in rows[f"train_{name}"]]
+    for name in _METRICS:
+        spread = rows.get(f"{name}_sd", pd.Series(np.nan, rows.index))
+        found[f"held out {name}"] = [
+            f"{mean:.3g}" + (f" ± {sd:.2g}" if np.isfinite(sd) else "")
+            for mean, sd in zip(rows[name], spread, strict=True)
+        ]
+    return pd.DataFrame(found)
+
+
+def _bars(rows: pd.DataFrame, soil: Property) -> Figure:
+    """RMSE by model, coloured by what is read."""
+    figure = Figure(figsize=(7.5, 0.8 + 0.3 * len(rows)), layout="constrained")
+    axes = bare_axes(figure.subplots())
+    places = np.arange(len(rows))
+    spread = rows["RMSE_sd"].to_numpy(np.float64) if "RMSE_sd" in rows else None
+    colours = [COLOURS.get(str(model).rpartition(", ")[2], "#777777") for model in rows["model"]]
+    axes.barh(places, rows["RMSE"].to_numpy(np.float64), xerr=spread, color=colours, height=0.7, error_kw={"lw": 0.8})
+    axes.set_yticks(places, rows["model"].tolist())
+    axes.invert_yaxis()
+    axes.set_xlabel(f"RMSE [{soil.unit}]" if soil.unit != "1" else "RMSE")
+    return figure
+
+
+def _ablations(values: Mapping[Property, Float64], table: pd.DataFrame) -> list[Section]:
+    sections = []
+    for question, (title, text) in _STUDIES.items():
+        for soil in values:
+            rows = table[(table["study"] == question) & (table["property"] == soil.code)]
+            for scheme in dict.fromkeys(rows["scheme"]):
+                part = rows[rows["scheme"] == scheme]
+                sections.append(
+                    Section(
+                        f"{soil.name}: {title.lower()}, {scheme} folds",
+                        (text,),
+                        tables=((f"Errors in {soil.unit}", _shown(part)),),
+                        figures=(("RMSE of held-out samples, with the SD over repeats.", _bars(part, soil)),),
+                    )
+                )
+    return sections
