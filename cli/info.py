@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from .options import as_json, emit
@@ -9,16 +11,23 @@ from .options import as_json, emit
 
 @click.command("info")
 @click.argument("path")
+@click.option("--quicklook", type=click.Path(path_type=Path), help="Write a picture of a scene to this PNG.")
+@click.option("--overwrite", is_flag=True, help="Replace the picture.")
+@click.option("--wavelengths", type=click.Path(path_type=Path), help="Table of the wavelengths of a cube (CSV).")
+@click.option("--scale", type=click.FloatRange(min=1), help="Stored numbers of a cube are reflectance times this.")
 @as_json
-def command(path: str, as_json: bool) -> None:
-    """Explain PATH: a model, raster, covariate stack, sample table or study file.
+def command(
+    path: str, quicklook: Path | None, overwrite: bool, wavelengths: Path | None, scale: float | None, as_json: bool
+) -> None:
+    """Explain PATH: a model, raster, covariate stack, hyperspectral cube, sample table or study file.
 
     \b
     Example:
       geosoil info soc.gsm
       geosoil info covariates.tif --json
+      geosoil info cube.dat --quicklook cube.png
     """
     from geosoil.jobs.info import describe, info
 
-    found = info(path)
+    found = info(path, wavelengths=wavelengths, scale=scale, picture=quicklook, overwrite=overwrite)
     emit(found, describe(found), as_json)

@@ -76,14 +76,14 @@ class _Meaning:
 
 
 def sparse_windows(shape: tuple[int, int], side: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Windows of at most 8 x 32 cells, spread over an image in `side` rows and columns.
+    """Windows of 8 x 32 cells, spread over an image in `side` rows and columns; a small image is taken whole.
 
     >>> sparse_windows((100, 200), 1)
     [((46, 54), (84, 116))]
     """
     spans = []
     for size, edge in zip(shape, _EDGE, strict=True):
-        edge = min(edge, size)
+        edge = size if size <= side * edge else edge
         starts = np.unique(np.round(np.linspace(0, size - edge, side + 2)[1:-1]).astype(int))
         spans.append([(int(start), int(start) + edge) for start in starts])
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]

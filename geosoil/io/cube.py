@@ -22,7 +22,7 @@ from .rasterfile import FileStack, RasterFile
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
 
-__all__ = ["SENSOR_GEOMETRY", "RasterReader", "facts_of", "with_settings"]
+__all__ = ["SENSOR_GEOMETRY", "RasterReader", "data_of", "facts_of", "with_settings"]
 
 #: What a scene without a map grid says.
 SENSOR_GEOMETRY = "no map grid: y counts lines downwards and x samples, from the upper left; not for mapping"
@@ -51,7 +51,7 @@ class RasterReader:
 
     def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
         """See `types.Reader`."""
-        address = _data_of(address)
+        address = data_of(address)
         file = open_raster(address, crs=crs, mapped=mapped)
         words, each = _words(file)
         spectral = self._spectral(file, words, each)
@@ -71,7 +71,7 @@ class RasterReader:
         return enviheader.spectral_of(words, count, redact(file.handle.address)) or _of_bands(each, file)
 
 
-def _data_of(address: str) -> str:
+def data_of(address: str) -> str:
     """The data file, where the header of one is named."""
     path = Path(address)
     if is_remote(address) or path.suffix.lower() != ".hdr" or not enviheader.is_header(path):

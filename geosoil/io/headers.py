@@ -60,8 +60,8 @@ def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) ->
     handle = Handle.of(address)
     try:
         with warnings.catch_warnings():
-            if not mapped:  # what rasterio would warn of is what was asked for
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            # It is refused below, or asked for.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with borrow(handle) as dataset:
                 return _describe(handle, dataset, crs, mapped)
     except (rasterio.errors.RasterioError, OSError) as error:

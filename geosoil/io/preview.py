@@ -11,12 +11,14 @@ import numpy as np
 from geosoil.errors import InputError
 from geosoil.soil import Property, properties
 
-from .addresses import expand, is_remote, short_name
+from .addresses import is_remote, short_name
 from .columns import Header, ValueColumns, datum, find_position, find_role, find_values, names_of, parse_header
+from .cube import data_of
 from .gdal import borrow
 from .headers import open_raster
 from .intervals import DepthColumns, find_depths
 from .positions import headers_of
+from .products import addresses_of, is_product
 from .rasterfile import RasterFile
 from .stores import is_store
 from .tables import Table
@@ -128,15 +130,15 @@ def _say_values(one: Property, columns: ValueColumns, unit: Header | None) -> di
 
 
 def preview_bands(source: Any) -> list[dict[str, Any]]:
-    """How the files of a scene store their bands: a dict a file; none for stores and arrays, which are not files.
+    """How the files of a scene store their bands: a dict a file; none for stores, arrays and products of a sensor.
 
     Each has its ``driver``, ``tags``, and a dict a band: name, whether that was ``made_up`` for want of one in the
     file, dtype, nodata, scale, offset, whether it has a colour table (``palette``), and, where the file tells it or
     little has to be read for it, the range of its values.
     """
     found, left = [], _MOST_READ
-    for address in expand(source):
-        if not is_store(address):
+    for address in addresses_of(source):
+        if not is_store(address) and not is_product(address):
             facts, read = _file(address, left)
             found.append(facts)
             left -= read
@@ -145,7 +147,7 @@ def preview_bands(source: Any) -> list[dict[str, Any]]:
 
 def _file(address: str, most: int) -> tuple[dict[str, Any], int]:
     """What a file says of its bands, and how many cells were read for it."""
-    file = open_raster(address)
+    file = open_raster(data_of(address), mapped=False)
     with borrow(file.handle) as dataset:
         tags = {str(name): str(value) for name, value in dataset.tags().items()}
         driver = str(dataset.driver)

@@ -12,6 +12,7 @@ import tomli_w
 from geosoil.errors import listing
 from geosoil.io.qgis.layer import statistic_in_words
 from geosoil.jobs.counts import say_counts
+from geosoil.jobs.cubes import describe_cube
 from geosoil.soil import properties
 
 __all__ = ["describe"]
@@ -24,8 +25,9 @@ _LIST = re.compile(r"\[\n((?:    .*,\n)+)\]")
 
 def describe(found: Mapping[str, Any]) -> str:
     """The dict of `info` in plain words."""
-    say = {"model": _model, "study": _study, "samples": _samples, "scene": _scene, "run": _run}[found["kind"]]
-    return "\n".join(say(found))
+    say = {"model": _model, "study": _study, "samples": _samples, "scene": _scene, "run": _run, "product": _product}
+    lines = say[found["kind"]](found)
+    return "\n".join([*lines, *([f"picture: {found['picture']}"] if "picture" in found else [])])
 
 
 def _unit(unit: str) -> str:
@@ -172,10 +174,15 @@ def _scene(found: Mapping[str, Any]) -> list[str]:
         f"{found['path']}: {len(found['bands'])} {'band' if len(found['bands']) == 1 else 'bands'} of "
         f"{found['columns']} x {found['rows']} cells",
         *(_map(one) for one in found["maps"][:_MOST_SHOWN]),
-        f"cell {found['cell'][0]:g} x {found['cell'][1]:g} {found['units']}, {found['crs_name']}",
-        f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}",
-        f"{found['bytes'] / 2**20:.1f} MiB as float32",
     ]
+    if found["crs"] is None:
+        lines.append("sensor geometry: no map grid; lines and samples as y and x")
+    else:
+        lines.append(f"cell {found['cell'][0]:g} x {found['cell'][1]:g} {found['units']}, {found['crs_name']}")
+        lines.append(f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}")
+    lines.append(f"{found['bytes'] / 2**20:.1f} MiB as float32")
+    if "cube" in found:
+        return [*lines, *_stored_alike(found["stored"]), *describe_cube(found["cube"]), *_classes(found["classes"])]
     if {band["name"] for band in found["stored"]} != set(found["bands"]):  # a store or an array among the sources
         return [*lines, f"bands: {listing(found['bands'], 20)}", *_classes(found["classes"])]
     lines.append("bands:")
@@ -185,6 +192,23 @@ def _scene(found: Mapping[str, Any]) -> list[str]:
     if any(band["made_up"] for band in found["stored"]) and not found["maps"]:
         lines.append("names marked * are made from the file's name: the bands have no description")
     return lines
+
+
+def _stored_alike(stored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the bands of a cube are stored, in one line."""
+    if not stored:
+        return []
+    types = dict.fromkeys(str(one["dtype"]) for one in stored)
+    nodata = dict.fromkeys(one["nodata"] for one in stored if one["nodata"] is not None)
+    gaps = f", no data: {listing([f'{float(one):g}' for one in nodata], 3)}" if nodata else ""
+    return [f"stored as {listing(list(types))}{gaps}"]
+
+
+def _product(found: Mapping[str, Any]) -> list[str]:
+    """A product that is still packed."""
+    told = found["product"]
+    lines = [f"{found['path']}: the packed product {told.get('product', '')}, of {len(told.get('bands', ()))} bands"]
+    return [*lines, *describe_cube(told), "to read its values, unpack it first"]
 
 
 def _classes(names: Sequence[str]) -> list[str]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import xarray as xr
+from odc.geo.crs import CRS
 
 from geosoil.bands import Bands
 from geosoil.config import Study, load_study
-from geosoil.errors import UsageError
+from geosoil.errors import InputError, UsageError
+from geosoil.io import gaofen
 from geosoil.io.addresses import expand, is_remote
+from geosoil.io.gaofen.reader import is_packed_product
 from geosoil.io.grids import parse_crs, show_crs
+from geosoil.io.headers import NO_MAP
 from geosoil.io.preview import preview_bands, preview_samples
 from geosoil.io.raster import open_scene
 from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
+from geosoil.jobs.cubes import quicklook, tell_cube, tell_product
 from geosoil.jobs.explain import describe
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.types import PathLike
@@ -39,18 +44,32 @@ def info(
     | Bundle
     | Study
     | pd.DataFrame,
+    *,
+    wavelengths: PathLike | None = None,
+    scale: float | None = None,
+    picture: PathLike | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """What is in a file or object, as a plain dict with a ``kind``: model, study, samples, run or scene.
+    """What is in a file or object, as a plain dict with a ``kind``: model, study, samples, run, product or scene.
+
+    A cube has an entry ``cube`` in its scene: sensor, detectors, bad bands, what the values are. A product that is
+    still packed is looked into, and is a ``product``.
 
     Parameters
     ----------
     source : path or object
         A file, folder, glob or address; or what geosoil made of one: a scene, a table, a study or a model.
+    wavelengths, scale
+        Of a cube that does not tell them; see `open_scene`.
+    picture : path, optional
+        PNG to write of a scene.
+    overwrite : bool
+        Whether the picture may be replaced.
 
     Raises
     ------
-    InputError, ModelError, UsageError
-        Where the file cannot be read, or the object is none of these.
+    InputError, ModelError, OutputError, UsageError
+        Where the file cannot be read, the object is none of these, or the picture cannot be written.
 
     Examples
     --------
@@ -62,26 +81,41 @@ def info(
     >>> info(make_samples(scene, 20))["rows"]
     100
     """
+    settings = {"wavelengths": wavelengths, "scale": scale}
+    found, scene = _explained(source, {name: one for name, one in settings.items() if one is not None})
+    if scene is None and (picture is not None or wavelengths is not None or scale is not None):
+        raise UsageError(
+            f"a picture, wavelengths and scale are for scenes, and this is a {found['kind']}", code="GS-INFO"
+        )
+    if scene is not None and picture is not None:
+        found["picture"] = str(quicklook(scene, picture, overwrite=overwrite))
+    return found
+
+
+def _explained(source: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any], xr.DataArray | None]:
+    """What a source is, and its scene where it is one."""
     if isinstance(source, Bundle):
-        return _model(source, "the model")
+        return _model(source, "the model"), None
     if isinstance(source, Study):
-        return _study(source, "the study")
+        return _study(source, "the study"), None
     if isinstance(source, pd.DataFrame):
-        return _samples(source, "the table")
+        return _samples(source, "the table"), None
     if isinstance(source, (xr.DataArray, xr.Dataset)):
-        return _scene(source, "the scene")
+        return _scene(source, "the scene", settings)
     if isinstance(source, (list, tuple)):
-        return _scene(source, f"{len(source)} sources")
+        return _scene(source, f"{len(source)} sources", settings)
     if not isinstance(source, (str, Path)) and not hasattr(source, "__fspath__"):
         raise UsageError(
             f"a {type(source).__name__} is nothing that can be explained",
             code="GS-INFO",
             hint="give a path, or a scene, a table of samples, a study or a model",
         )
-    return _file(str(source))
+    found = _file(str(source))
+    return _scene(str(source), str(source), settings) if found is None else (found, None)
 
 
-def _file(text: str) -> dict[str, Any]:
+def _file(text: str) -> dict[str, Any] | None:
+    """What a file is that is no scene; None for all others."""
     suffix = Path(text).suffix.lower()
     if not is_remote(text) and not any(sign in text for sign in "*?["):
         expand(text)  # raises where there is nothing, and says what is near
@@ -93,7 +127,9 @@ def _file(text: str) -> dict[str, Any]:
             return _samples(text, text)
         if suffix == ".json" and (record := _record(Path(text).expanduser())):
             return {"kind": "run", "path": text, "record": record}
-    return _scene(text, text)
+        if is_packed_product(Path(text).expanduser()):
+            return {"kind": "product", "path": text, "product": tell_product(gaofen.describe(text))}
+    return None
 
 
 def _record(path: Path) -> dict[str, Any] | None:
@@ -164,17 +200,33 @@ def _span(column: pd.Series) -> dict[str, Any]:
     }
 
 
-def _scene(source: Any, path: str) -> dict[str, Any]:
-    scene = open_scene(source)
+def _opened(source: Any, settings: Mapping[str, Any]) -> xr.DataArray:
+    """The scene; a cube, and an image that has no georeference at all, in sensor geometry where it has no map grid."""
+    try:
+        return open_scene(source, **settings)
+    except InputError as error:
+        if error.code not in NO_MAP:
+            raise
+        try:
+            scene = open_scene(source, mapped=False, **settings)
+        except InputError:
+            raise error from None
+        if error.code == "GS-GRID-MISSING" or "wavelength" in scene.coords:
+            return scene
+        raise
+
+
+def _scene(source: Any, path: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], xr.DataArray]:
+    scene = _opened(source, settings)
     parts = source if isinstance(source, (list, tuple)) else [source]
     held = any(isinstance(one, (xr.DataArray, xr.Dataset)) for one in parts)
     files = [] if held else preview_bands(source)
     geobox = scene.odc.geobox
     box = geobox.extent.boundingbox
     bands = Bands.of(scene)
-    epsg = geobox.crs.epsg
     maps = [{"file": one["file"], **one["tags"]} for one in files if one["tags"].keys() >= _MAP_TAGS]
-    return {
+    cube = tell_cube(scene)
+    found = {
         "kind": "scene",
         "path": path,
         "bands": list(bands.names),
@@ -182,11 +234,19 @@ def _scene(source: Any, path: str) -> dict[str, Any]:
         "rows": int(geobox.shape.y),
         "columns": int(geobox.shape.x),
         "cell": [abs(float(geobox.resolution.x)), abs(float(geobox.resolution.y))],
-        "crs": f"EPSG:{epsg}" if epsg else geobox.crs.to_wkt(),
-        "crs_name": show_crs(geobox.crs),
+        **_place(geobox.crs),
         "extent": [float(box.left), float(box.bottom), float(box.right), float(box.top)],
-        "units": geobox.crs.units[0] if geobox.crs.units else "",
         "bytes": int(scene.nbytes),
         "stored": [band for one in files for band in one["bands"]],
         "maps": maps,
+        **({"cube": cube} if cube else {}),
     }
+    return found, scene
+
+
+def _place(crs: CRS | None) -> dict[str, Any]:
+    """The CRS of a scene; none in sensor geometry."""
+    if crs is None:
+        return {"crs": None, "crs_name": show_crs(None), "units": ""}
+    name = f"EPSG:{crs.epsg}" if crs.epsg else crs.to_wkt()
+    return {"crs": name, "crs_name": show_crs(crs), "units": crs.units[0] if crs.units else ""}

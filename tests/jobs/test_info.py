@@ -4,21 +4,51 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 
 import geosoil
+from geosoil.bands import Bands
 from geosoil.config import load_study
-from geosoil.errors import UsageError
+from geosoil.errors import OutputError, UsageError
+from geosoil.jobs.cubes import shown_bands
 from geosoil.jobs.info import describe, info
 from geosoil.jobs.train import train
 from geosoil.testing import make_scene, write_raster
+
+if TYPE_CHECKING:
+    from ..conftest import Command  # noqa: TID252  (tests are no package that is installed)
+
+
+def write_cube(folder: Path, *, mapped: bool = True) -> Path:
+    """An ENVI cube of two detectors that overlap, brighter to the right; lines 0-1 negative, 2-3 above 1, 4-5 empty."""
+    stored = np.broadcast_to(np.linspace(500, 4000, 20), (20, 20, 20)).astype("<i2").copy()
+    stored[:, 0:2], stored[:, 2:4], stored[:, 4:6] = -100, 12_000, -9999
+    waves = [450.0 + 50 * place for place in range(12)] + [950.0 + 50 * place for place in range(8)]
+
+    def listed(values: Iterable[object]) -> str:
+        return "{" + ", ".join(str(one) for one in values) + "}"
+
+    lines = [
+        "ENVI", "samples = 20", "lines = 20", "bands = 20", "data type = 2", "interleave = bsq", "byte order = 0",
+        "sensor type = HyMap", "acquisition time = 2022-07-24T10:45:26Z", "data ignore value = -9999",
+        "reflectance scale factor = 10000", "wavelength units = Nanometers", f"wavelength = {listed(waves)}",
+        f"fwhm = {listed([8.5] * 20)}", f"bbl = {listed([0] + [1] * 18 + [0])}",
+        *(["map info = {UTM, 1, 1, 740000, 6680000, 30, 30, 55, South, WGS-84}"] if mapped else []),
+        f"band names = {listed(f'B{place}' for place in range(1, 21))}",
+    ]  # fmt: skip
+    (folder / "cube.hdr").write_text("\n".join(lines) + "\n")
+    (folder / "cube.dat").write_bytes(stored.tobytes())
+    return folder / "cube.dat"
 
 
 def told(source: Any) -> str:
@@ -86,6 +116,94 @@ def test_a_network_is_told_in_words(farm: Path) -> None:
     flags = {"model__kind": "transfer", "model__epochs": 1, "model__members": 2, "model__frozen": 1}
     train(load_study(farm / "study.toml", **flags), farm / "soc.gsm")
     assert "model: depth transfer, 1 layer frozen, 2 networks; target transform: " in told(farm / "soc.gsm")
+
+
+# --- cubes ---
+
+
+def test_a_cube_is_told_with_detectors_bad_bands_and_what_its_values_are(tmp_path: Path) -> None:
+    path = write_cube(tmp_path)
+    text = told(path)
+    for piece in (
+        "HyMap, acquired 2022-07-24T10:45:26Z",
+        "values are reflectance; reflectance = stored number / 10000 (the reflectance scale factor of the header)",
+        "detector 1: 12 bands, 450 to 1000 nm, 8.5 nm wide (B1 to B12)",
+        "detector 2: 8 bands, 950 to 1300 nm, 8.5 nm wide (B13 to B20)",
+        "16 good bands; not good:",
+        "detector overlap: 2, B12 to B13 (1000 to 950 nm)",
+        "listed bad in the file: 2, B1 (450 nm), B20 (1300 nm)",
+        "stored as int16, no data: -9999",
+        "note: detectors overlap at 950 to 1000 nm",
+        "EPSG:32755",
+    ):
+        assert piece in text, piece
+
+
+def test_values_outside_of_reflectance_are_counted(tmp_path: Path) -> None:
+    sample = info(write_cube(tmp_path))["cube"]["sample"]
+    # All cells of so small an image are looked at: a tenth of its lines is negative, a tenth above 1, a tenth missing.
+    assert sample["values"] == 16 * 20 * 20
+    assert sample["missing"] == pytest.approx(0.1)
+    assert sample["negative"] == pytest.approx(2 / 18)
+    assert sample["above_one"] == pytest.approx(2 / 18)
+
+
+def test_a_cube_without_map_is_told_in_sensor_geometry(tmp_path: Path) -> None:
+    path = write_cube(tmp_path, mapped=False)
+    text = told(path)
+    assert "sensor geometry: no map grid" in text
+    assert info(path)["crs"] is None
+    scene = geosoil.open_scene(path, mapped=False)
+    assert told(scene).splitlines()[1:3] == text.splitlines()[1:3]
+
+
+def test_scale_and_wavelengths_can_be_said(tmp_path: Path, geosoil: Command) -> None:
+    write_raster(tmp_path / "bare.tif", np.full((3, 4, 6), 2000, np.int16))
+    (tmp_path / "mine.csv").write_text("wavelength_nm\n450\n550\n650\n")
+    assert "cube" not in info(tmp_path / "bare.tif")
+    ran = geosoil("info", "bare.tif", "--wavelengths", "mine.csv", "--scale", 5000, "--json")
+    assert ran.code == 0
+    assert ran.json["cube"]["scale"] == "reflectance = stored number / 5000 (as asked)"
+    assert ran.json["cube"]["sample"]["median"] == pytest.approx(0.4)
+
+
+def test_a_picture_shows_true_colour_stretched_with_gaps_transparent(tmp_path: Path) -> None:
+    found = info(write_cube(tmp_path), picture=tmp_path / "look.png")
+    assert found["picture"] == str(tmp_path / "look.png")
+    assert "picture: " in describe(found)
+    picture = matplotlib.image.imread(tmp_path / "look.png")
+    assert picture.shape == (20, 20, 4)
+    assert (picture[4:6, :, 3] == 0).all()
+    assert (picture[6:, :, 3] == 1).all()
+    # Brightness rises from left to right, in all three colours.
+    assert (np.diff(picture[8:, :, :3].mean(axis=0), axis=0) >= 0).all()
+    assert len(np.unique(picture[8, :, 0])) > 10
+
+
+def test_bands_of_a_picture_are_the_nearest_to_red_green_and_blue() -> None:
+    colours = Bands(tuple("abcdef"), wavelength_nm=(440, 485, 555, 650, 700, 1600))
+    assert shown_bands(colours) == [3, 2, 1]
+    without_red = Bands(tuple("abcdef"), wavelength_nm=(440, 485, 555, 800, 900, 1600))
+    assert shown_bands(without_red) == [3]
+    bad_red = replace(colours, good=(True, True, True, False, True, True), why=("", "", "", "x", "", ""))
+    assert shown_bands(bad_red) == [4, 2, 1]
+    assert shown_bands(Bands(tuple("abc"))) == [1]
+
+
+def test_a_picture_is_refused_where_it_makes_no_sense(tmp_path: Path) -> None:
+    path = write_cube(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        info(path, picture=tmp_path / "look.jpg")
+    assert caught.value.code == "GS-QUICKLOOK"
+    (tmp_path / "look.png").write_bytes(b"mine")
+    with pytest.raises(OutputError) as kept:
+        info(path, picture=tmp_path / "look.png")
+    assert kept.value.code == "GS-OUTPUT-EXISTS"
+    info(path, picture=tmp_path / "look.png", overwrite=True)
+    assert (tmp_path / "look.png").read_bytes().startswith(b"\x89PNG")
+    pd.DataFrame({"id": [1]}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(UsageError, match="for scenes"):
+        info(tmp_path / "t.csv", picture=tmp_path / "other.png")
 
 
 # --- samples ---
