@@ -36,6 +36,7 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
     "--maps", multiple=True, metavar="MAPS", help="Folder of maps, or a map, to compare with; may be given again."
 )
 @click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory.")
+@click.option("--no-report", is_flag=True, help="Write no report.html.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier results in OUT.")
 @click.option("--nodata", type=float, default=float("nan"), show_default=True, help="Value of cells without one.")
 @click.option("--co", multiple=True, metavar="NAME=VALUE", callback=pairs, help="Creation option of GDAL's COG driver.")
@@ -55,6 +56,7 @@ def command(
     crs: str | None,
     maps: tuple[str, ...],
     max_memory: str,
+    no_report: bool,
     overwrite: bool,
     nodata: float,
     co: dict[str, str],
@@ -91,11 +93,12 @@ def command(
             max_memory=max_memory,
             nodata=nodata,
             co=co,
+            report=not no_report,
             overwrite=overwrite,
             progress=progress,
             command=shlex.join(["geosoil", *sys.argv[1:]]),
         )
-    others = {"streams": made.streams, "report": made.report}
+    others = {"streams": made.streams} | ({"report": made.report} if made.report else {})
     if made.relations is not None:
         others |= {"relations": made.relations.table, "relations_report": made.relations.report}
     lines = [*(str(path) for path in made.layers.values()), *(f"{name}: {path}" for name, path in others.items())]

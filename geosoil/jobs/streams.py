@@ -123,12 +123,12 @@ class Drainage:
 
     def polygons(self, grid: GeoBox) -> gpd.GeoDataFrame:
         """The basins of the streams: ``basin`` and ``area_km2``."""
-        basins = self.basins().astype(np.int32)
+        basins = self.basins().view(np.int32)
         parts: dict[int, list[Any]] = {}
         for outline, number in features.shapes(basins, mask=basins > 0, transform=grid.affine):
             parts.setdefault(int(number), []).append(shape(outline))
-        sizes = np.bincount(basins.ravel(), minlength=1)
-        rows = [(number, float(sizes[number] * self.square_km), unary_union(parts[number])) for number in sorted(parts)]
+        sizes = self.cells.ravel()[self.outlets] * self.square_km
+        rows = [(number, float(sizes[number - 1]), unary_union(parts[number])) for number in sorted(parts)]
         columns = ["basin", "area_km2", "geometry"]
         return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=_wkt(grid))
 

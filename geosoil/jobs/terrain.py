@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BYTES_A_CELL", "TerrainResult", "terrain"]
 
-#: Most memory at any time, bytes a cell, the front of the rising water apart: heights 4, filled surface 8, order 4,
-#: way down 4, catchment 4, streams 1, and a finished layer with the scratch of the library that makes it.
-BYTES_A_CELL = 36
+#: Most memory at any time, bytes a cell, the front of the rising water apart: heights 4, filled surface 8, order 4, way
+#: down 4, catchment 4, streams 1, a finished layer 4, and the scratch of what makes lines and polygons of streams.
+BYTES_A_CELL = 32
 #: Libraries, pictures and the writer beyond what is resident at the start, bytes.
 _GROWTH = 200 * 2**20 + CACHE
 #: Longest edge of pictures, cells.
@@ -63,7 +63,7 @@ class TerrainResult:
         Of each layer.
     streams : Path
         GeoPackage with the layers ``streams`` and ``basins``.
-    report : Path
+    report : Path or None
         The HTML report.
     relations : Relations or None
         How maps go with the terrain, where some were given.
@@ -75,7 +75,7 @@ class TerrainResult:
     layers: dict[str, Path]
     statistics: dict[str, Statistics]
     streams: Path
-    report: Path
+    report: Path | None
     relations: Relations | None
     record: dict[str, Any]
 
@@ -97,6 +97,7 @@ def terrain(
     max_memory: int | str = "4GB",
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
+    report: bool = True,
     overwrite: bool = False,
     progress: Progress = quiet,
     command: str = "",
@@ -133,11 +134,13 @@ def terrain(
     maps : path or sequence of paths, optional
         Folder of maps, or maps, to be correlated with slope, wetness and LS; see `terrain_relations`.
     max_memory : int or str
-        Bound of the process's memory; 36 bytes a cell are needed, and more for the front of the rising water.
+        Bound of the process's memory; 32 bytes a cell are needed, and more for the front of the rising water.
     nodata : float
         Value of cells without one.
     co : mapping
         Creation options of GDAL's COG driver.
+    report : bool
+        Whether to write ``report.html``.
     overwrite : bool
         Replace earlier results in `out`.
     progress : callable
@@ -174,7 +177,12 @@ def terrain(
     needed = {layer.name for layer in layers}
     if found_maps and not set(RELATIONS) <= needed:
         layers = choose_layers([*needed, *RELATIONS])
-    names = [*(f"{one.name}.{end}" for one in layers for end in ("tif", "qml")), STREAMS, REPORT, RECORD]
+    names = [
+        *(f"{one.name}.{end}" for one in layers for end in ("tif", "qml")),
+        STREAMS,
+        RECORD,
+        *([REPORT] if report else []),
+    ]
     names += relation_files(found_maps) if found_maps else []
     out, stop = Path(out).expanduser(), Stop()
     with listen(stop), staged(out, names, overwrite=overwrite) as work:
@@ -184,14 +192,15 @@ def terrain(
         related = relate(found_maps, work, work / STREAMS, work, progress=tick) if found_maps else None
         elevation = replace(elevation, notes=elevation.notes + run.notes)
         record = make_record(elevation, settings, run.digest, statistics, lines, command, time.monotonic() - started)
-        make_page(work, elevation, layers, statistics, lines, record, run.heights, run.step)
+        if report:
+            make_page(work, elevation, layers, statistics, lines, record, run.heights, run.step)
         (work / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return TerrainResult(
         folder=out,
         layers={layer.name: out / f"{layer.name}.tif" for layer in layers},
         statistics=statistics,
         streams=out / STREAMS,
-        report=out / REPORT,
+        report=out / REPORT if report else None,
         relations=related.moved(out) if related is not None else None,
         record=record,
     )
@@ -265,11 +274,11 @@ class _Run:
     def _fill(self, land: Land) -> Filled:
         """Fill pits; small holes hold the height of their rim meanwhile, so that water crosses them."""
         holes = find_holes(land.heights, self.settings.hole_cells)
+        most = self.settings.hole_cells
+        if holes.small:
+            self.notes += (f"{holes.small} holes in the data, of at most {most} cells: water crosses them",)
         if holes.large:
-            self.notes += (
-                f"{holes.large} holes in the data of more than {self.settings.hole_cells} cells: water ends there, as "
-                "at the border",
-            )
+            self.notes += (f"{holes.large} holes in the data, of more than {most} cells: water ends there",)
         heights = land.heights.reshape(-1)
         heights[holes.cells] = holes.levels
         settings = self.settings
@@ -351,7 +360,7 @@ def _raster(drainage: Drainage, name: str, tick: Progress) -> Any:
     """A layer that hangs on the streams, (h, w)."""
     match name:
         case "catchment_area_d8":
-            return drainage.cells * np.float64(drainage.square_km * 1e6)
+            return np.multiply(drainage.cells, drainage.square_km * 1e6, dtype=np.float32)
         case "height_above_drainage":
             return drainage.height(tick)
         case "stream_order":
