@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = ["DnnHead", "fit_dnn"]
 _WIDTHS = (64, 32)
 #: One group in so many watches when to stop.
 _VALIDATION = 5
-_SCHEDULE = Schedule(epochs=600, patience=60, batch=16, learning_rate=1e-3, weight_decay=1e-2)
+_SCHEDULE = Schedule(patience=60, batch=16, learning_rate=1e-3, weight_decay=1e-2)
 #: Rows that go through at once.
 _BLOCK = 4096
 
@@ -127,7 +127,7 @@ def fit_dnn(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | 
     for member in range(settings.members):
         # Members of one round over the parts hold out each sample once; the next round deals anew.
         fold = fold_numbers(len(y), parts, groups=groups, seed=seed + member // parts)
-        net, best = _member(z, target, fold == member % parts, seed * 1009 + member)
+        net, best = _member(z, target, fold == member % parts, settings.epochs, seed * 1009 + member)
         layers.append([one.detach().numpy().astype(np.float64) for one in net.parameters()])
         squared += best / settings.members
     weight1, bias1, weight2, bias2, weight3, bias3 = (np.array(one) for one in zip(*layers, strict=True))
@@ -146,7 +146,7 @@ def fit_dnn(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | 
     )
 
 
-def _member(z: Float64, target: Float64, out: Bool, seed: int) -> tuple[nn.Sequential, float]:
+def _member(z: Float64, target: Float64, out: Bool, epochs: int, seed: int) -> tuple[nn.Sequential, float]:
     """One trained network, and its mean squared error on the samples that it stopped by."""
     first, second = _WIDTHS
     with torch.random.fork_rng(devices=[]), one_thread():
@@ -154,7 +154,8 @@ def _member(z: Float64, target: Float64, out: Bool, seed: int) -> tuple[nn.Seque
         net = nn.Sequential(
             nn.Linear(z.shape[1], first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1)
         )
-        fit = train_network(net, net, _part(z[~out], target[~out]), _part(z[out], target[out]), _SCHEDULE, seed=seed)
+        schedule = replace(_SCHEDULE, epochs=epochs)
+        fit = train_network(net, net, _part(z[~out], target[~out]), _part(z[out], target[out]), schedule, seed=seed)
     return net, fit.best
 
 

@@ -109,6 +109,8 @@ class HeadSettings:
         FD-RF: numbers of bands of the spectra that lie one after the other among the features; one by default.
     members : int
         Network: how many are averaged.
+    epochs : int
+        Network: most epochs; a part of the samples given tells when to stop before.
     """
 
     kind: str = "plsr"
@@ -125,13 +127,14 @@ class HeadSettings:
     orders: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     pieces: tuple[int, ...] = ()
     members: int = 5
+    epochs: int = 600
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"head {self.kind!r} is not known", code="GS-HEAD", hint=f"take one of {', '.join(KINDS)}")
         ranges = {"c": self.c, "gamma": self.gamma, "epsilon": self.epsilon}
         wrong = [name for name, (least, most) in ranges.items() if not 0 < least <= most]
-        counts = ("most_components", "budget", "trees", "members")
+        counts = ("most_components", "budget", "trees", "members", "epochs")
         wrong += [name for name in counts if getattr(self, name) < 1]
         wrong += ["orders"] if not self.orders or min(self.orders) < 0 else []
         if wrong:

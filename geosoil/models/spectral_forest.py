@@ -36,7 +36,9 @@ _FORMS = {
     "value": np.float64,
     "importance": np.float64,
 }
-_LEAVES, _SHARES = (1, 3, 5), (0.1, 1 / 3)
+_LEAVES = (1, 3, 5)
+#: Shares of the features that a split looks at; of many, which repeat each other, fewer do.
+_SHARES_FEW, _SHARES_MANY, _MANY = (1 / 3, 2 / 3, 1.0), (0.1, 1 / 3), 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +139,9 @@ def _fit(
     trees = min(_SEARCH_TREES, settings.trees)
     order = orders[0]
     if len(orders) > 1:
-        middling = [_error(views[one], y, fold, trees, _SHARES[1], _LEAVES[1], seed) for one in orders]
+        middling = [_error(views[one], y, fold, trees, 1 / 3, _LEAVES[1], seed) for one in orders]
         order = orders[int(np.argmin(middling))]
-    grid = list(product(_SHARES, _LEAVES))
+    grid = list(product(_SHARES_MANY if X.shape[1] >= _MANY else _SHARES_FEW, _LEAVES))
     errors = [_error(views[order], y, fold, trees, share, leaf, seed) for share, leaf in grid]
     best = int(np.argmin(errors))
     forest = _forest(settings.trees, *grid[best], seed).fit(views[order], y)

@@ -33,9 +33,9 @@ HERE = Path(__file__).parents[1] / "data" / "chemometrics"
 QUICK = {
     "plsr": HeadSettings("plsr"),
     "svr": HeadSettings("svr", budget=6),
-    "rf": HeadSettings("rf", trees=20),
-    "fd-rf": HeadSettings("fd-rf", trees=20, orders=(0.0, 1.0)),
-    "dnn": HeadSettings("dnn", members=1),
+    "rf": HeadSettings("rf", trees=10),
+    "fd-rf": HeadSettings("fd-rf", trees=10, orders=(0.0, 1.0)),
+    "dnn": HeadSettings("dnn", members=1, epochs=100),
 }
 
 
@@ -120,10 +120,10 @@ def test_a_forest_head_equals_scikit_learns_on_the_derivative_it_chose() -> None
     rng = np.random.default_rng(2)
     X = rng.standard_normal((120, 40)).cumsum(axis=1).astype(np.float32).astype(np.float64)
     y = X[:, 20] - X[:, 19] + 0.05 * rng.standard_normal(120)
-    head = fit_head(X, y, HeadSettings("fd-rf", trees=30), seed=7)
+    head = fit_head(X, y, HeadSettings("fd-rf", trees=30, orders=(0.0, 0.5, 1.0, 1.5, 2.0)), seed=7)
     plain = fit_head(X, y, HeadSettings("rf", trees=30), seed=7)
     assert isinstance(head, ForestHead)
-    assert 0.75 <= head.order <= 1.25
+    assert head.order == 1
     assert head.importance.argmax() == 20
     assert head.rmsecv is not None
     assert plain.rmsecv is not None
@@ -133,7 +133,7 @@ def test_a_forest_head_equals_scikit_learns_on_the_derivative_it_chose() -> None
         RandomForestRegressor(30, max_features=share, min_samples_leaf=leaf, random_state=7)
         .fit(views, y)
         .predict(views)
-        for share in (0.1, 1 / 3)
+        for share in (1 / 3, 2 / 3, 1.0)
         for leaf in (1, 3, 5)
     ]
     assert any(np.allclose(head.predict(X), one, rtol=1e-10) for one in grid)
@@ -142,7 +142,7 @@ def test_a_forest_head_equals_scikit_learns_on_the_derivative_it_chose() -> None
 def test_a_network_from_arrays_equals_torch() -> None:
     X, y = made()
     X, y = X[:20], y[:20]
-    head = fit_head(X, y, HeadSettings("dnn", members=2))
+    head = fit_head(X, y, HeadSettings("dnn", members=2, epochs=20))
     assert isinstance(head, DnnHead)
     z = torch.from_numpy((X - head.mean) / head.sd)
     members = []
@@ -158,7 +158,7 @@ def test_a_network_from_arrays_equals_torch() -> None:
 def test_what_was_learned_holds_for_new_samples(kind: str) -> None:
     X, y = made(120, seed=1)
     fresh, truth = made(200, seed=2)
-    head = fit_head(X, y, replace(QUICK[kind], trees=100, orders=(0.0,), budget=20))
+    head = fit_head(X, y, replace(QUICK[kind], trees=50, orders=(0.0,), budget=20, epochs=400))
     assert rmse(head, fresh, truth) < {"rf": 1.1, "fd-rf": 1.1}.get(kind, 0.4) < 0.5 * y.std()
 
 
@@ -203,8 +203,8 @@ def test_rows_with_gaps_give_gaps_and_no_rows_give_none(
 @pytest.mark.parametrize("kind", KINDS)
 def test_copies_of_samples_flatter_a_search_unless_they_are_grouped(kind: str) -> None:
     rng = np.random.default_rng(1)
-    X, y = rng.standard_normal((25, 30)), rng.standard_normal(25)
-    X, y, groups = np.vstack([X, X, X]), np.tile(y, 3), np.tile(np.arange(25), 3)
+    X, y = rng.standard_normal((15, 20)), rng.standard_normal(15)
+    X, y, groups = np.vstack([X, X, X]), np.tile(y, 3), np.tile(np.arange(15), 3)
     blind = fit_head(X, y, QUICK[kind]).rmsecv
     honest = fit_head(X, y, QUICK[kind], groups=groups).rmsecv
     assert blind is not None
