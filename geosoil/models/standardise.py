@@ -15,10 +15,13 @@ from geosoil.prep.split import random_folds
 if TYPE_CHECKING:
     from geosoil.types import Float64, Int64
 
-__all__ = ["direct", "orthogonal", "partial_least_squares", "piecewise"]
+__all__ = ["Affine", "direct", "orthogonal", "partial_least_squares", "piecewise", "shrunken"]
 
 #: Folds and most components of the search for a component count.
 _FOLDS, _MOST = 5, 30
+#: Penalties that are tried, in units of the mean squared length of a centred satellite spectrum.
+_PENALTIES = 10.0 ** np.arange(-7, 0.1, 0.5)
+_EPS = float(np.finfo(np.float64).eps)
 
 Affine = tuple["Float64", "Float64"]
 
@@ -43,6 +46,64 @@ def direct(satellite: Float64, laboratory: Float64) -> Affine:
     fitted = DirectStandardization().fit(satellite - near, X_source=laboratory - far)
     matrix = np.asarray(fitted.V_ds_ @ fitted.B_ds_, np.float64)
     return matrix, far - near @ matrix
+
+
+def shrunken(
+    satellite: Float64, laboratory: Float64, *, penalty: float | None = None, groups: Int64 | None = None
+) -> Affine:
+    """Direct standardisation with a ridge penalty: bands that carry noise are leaned on less.
+
+    What a pair shares with no other pair is noise of the sensor, or cannot be told from it; the penalty keeps the map
+    from reproducing it. With a penalty of nothing it is direct standardisation.
+
+    Parameters
+    ----------
+    penalty : float, optional
+        In units of the mean squared length of the centred satellite spectra, so that it does not depend on theirs.
+        None: the one that reproduces the laboratory spectra of left-out groups best, in closed form.
+    groups : (n,), optional
+        Pairs of one group are left out together; None: each pair alone.
+
+    Returns
+    -------
+    matrix, offset
+        As `direct` gives them.
+
+    References
+    ----------
+    Hoerl and Kennard 1970; left-out residuals as in Golub, Heath and Wahba 1979.
+    """
+    near, far = satellite.mean(axis=0), laboratory.mean(axis=0)
+    y = laboratory - far
+    turned, root, basis = np.linalg.svd(satellite - near, full_matrices=False)
+    rank = root > max(satellite.shape) * np.finfo(np.float64).eps * max(float(root.max()), 1e-300)
+    turned, root, basis = turned[:, rank], root[rank], basis[rank]
+    unit = float((root**2).sum()) / len(y)
+    if penalty is None:
+        names = np.arange(len(y)) if groups is None else groups
+        errors = [_left_out_error(_kept(root, one * unit), turned, y, names) for one in _PENALTIES]
+        penalty = float(_PENALTIES[int(np.argmin(errors))])
+    matrix = (basis.T * (_kept(root, penalty * unit) / root)) @ (turned.T @ y)
+    return matrix, far - near @ matrix
+
+
+def _kept(root: Float64, penalty: float) -> Float64:
+    """Share of each direction that the penalty leaves."""
+    return root**2 / (root**2 + penalty)
+
+
+def _left_out_error(share: Float64, turned: Float64, y: Float64, groups: Int64) -> float:
+    """Sum of squared residuals of groups that the fit did not see: ``(I - H_gg)^-1`` times those of the fit."""
+    residual = y - turned @ (share[:, None] * (turned.T @ y))
+    _, place, size = np.unique(groups, return_inverse=True, return_counts=True)
+    alone = size[place] == 1
+    left = 1 - 1 / len(y) - (turned**2 * share).sum(axis=1)
+    total = float(((residual[alone] / np.maximum(left[alone], _EPS)[:, None]) ** 2).sum())
+    for name in np.flatnonzero(size > 1):
+        own = place == name
+        hat = (turned[own] * share) @ turned[own].T + 1 / len(y)
+        total += float((np.linalg.lstsq(np.eye(len(hat)) - hat, residual[own])[0] ** 2).sum())
+    return total
 
 
 def piecewise(satellite: Float64, laboratory: Float64, *, window: int, components: int) -> Affine:

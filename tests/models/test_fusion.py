@@ -10,10 +10,19 @@ import pytest
 import torch
 from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
 
 from geosoil.errors import InputError, ModelError, UsageError
-from geosoil.models.fusion import KINDS, FusionSettings, Translator, fit_translator, restore_translator
+from geosoil.models.fusion import (
+    KINDS,
+    FusionSettings,
+    Translator,
+    cross_generate,
+    fit_translator,
+    restore_translator,
+)
 from geosoil.models.fusion_loss import divergence, kernel_variances, mmd, spectral_angle
+from geosoil.models.standardise import _left_out_error
 
 Array = NDArray[np.float64]
 
@@ -101,11 +110,11 @@ def test_the_discrepancy_of_a_set_with_itself_is_nothing() -> None:
 def test_the_discrepancy_of_two_gaussians_equals_its_closed_form() -> None:
     # With kernel variance v, E k(x, y) of N(0, 1) and N(d, 1) is sqrt(v / (v + 2)) exp(-d^2 / (2 (v + 2))).
     generator = torch.Generator().manual_seed(4)
-    x = torch.randn(3000, 1, generator=generator, dtype=torch.float64)
-    y = 1.5 + torch.randn(3000, 1, generator=generator, dtype=torch.float64)
+    x = torch.randn(700, 1, generator=generator, dtype=torch.float64)
+    y = 1.5 + torch.randn(700, 1, generator=generator, dtype=torch.float64)
     height = np.sqrt(2 / 4)
     expected = 2 * height - 2 * height * np.exp(-(1.5**2) / 8)
-    assert float(mmd(x, y, (2.0,), unbiased=True)) == pytest.approx(expected, rel=0.05)
+    assert float(mmd(x, y, (2.0,), unbiased=True)) == pytest.approx(expected, rel=0.15)
 
 
 def test_kernel_widths_follow_the_median_distance() -> None:
@@ -134,6 +143,48 @@ def test_piecewise_direct_standardisation_equals_chemotools() -> None:
     np.testing.assert_allclose(found.generate(new.astype(np.float32)), expected.transform(new), atol=1e-5)
 
 
+def test_the_shrunken_map_equals_ridge_regression() -> None:
+    satellite, laboratory = pairs()
+    new = pairs(20, seed=9)[0]
+    centred = satellite - satellite.mean(0)
+    penalty = 1e-3 * (centred**2).sum() / len(centred)
+    expected = Ridge(alpha=penalty).fit(satellite, laboratory).predict(new)
+    found = fit_translator(quick("ridge", penalty=1e-3), satellite, laboratory).generate(new.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_without_a_penalty_it_is_direct_standardisation() -> None:
+    satellite, laboratory = pairs()
+    new = pairs(20, seed=9)[0].astype(np.float32)
+    direct = fit_translator(quick("ds"), satellite, laboratory).generate(new)
+    np.testing.assert_allclose(
+        fit_translator(quick("ridge", penalty=0.0), satellite, laboratory).generate(new), direct, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_left_out_errors_equal_those_of_fits_without_the_group(size: int) -> None:
+    satellite, laboratory = pairs(24)
+    groups = np.arange(24) // size
+    x, y = satellite - satellite.mean(0), laboratory - laboratory.mean(0)
+    turned, root, _ = np.linalg.svd(x, full_matrices=False)
+    expected = 0.0
+    for group in np.unique(groups):
+        out = groups == group
+        made = Ridge(alpha=0.02).fit(satellite[~out], laboratory[~out])
+        expected += float(((made.predict(satellite[out]) - laboratory[out]) ** 2).sum())
+    assert _left_out_error(root**2 / (root**2 + 0.02), turned, y, groups) == pytest.approx(expected, rel=1e-6)
+
+
+def test_shrinking_beats_direct_standardisation_where_the_sensor_is_noisy() -> None:
+    satellite, laboratory = pairs(60, noise=0.02)
+    new, truth = pairs(100, seed=9, noise=0.02)
+    shrunk, direct = (
+        fit_translator(quick(kind), satellite, laboratory).generate(new.astype(np.float32)) for kind in ("ridge", "ds")
+    )
+    assert rmse(shrunk, truth) < 0.7 * rmse(direct, truth)
+
+
 def test_orthogonalisation_takes_out_the_first_directions_of_the_differences() -> None:
     satellite, laboratory = pairs()
     found = fit_translator(quick("epo", components=3), satellite, laboratory)
@@ -156,7 +207,7 @@ def test_pls_finds_more_components_than_one_where_there_are_four() -> None:
 # Known truth
 
 
-@pytest.mark.parametrize("kind", ["pds", "pls", "ds"])
+@pytest.mark.parametrize("kind", ["ridge", "pds", "pls", "ds"])
 def test_a_smooth_gain_and_offset_are_undone(kind: str) -> None:
     satellite, laboratory = pairs(200)
     new, truth = pairs(50, seed=9)
@@ -166,11 +217,12 @@ def test_a_smooth_gain_and_offset_are_undone(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["autoencoder", "vae"])
 def test_networks_undo_them_as_well(kind: str) -> None:
-    satellite, laboratory = pairs(200)
+    satellite, laboratory = pairs(120)
     new, truth = pairs(50, seed=9)
-    settings = quick(kind, epochs=150, dropout=0.0, mse=1.0, kld=1e-4, scale_output=True, learning_rate=3e-3)
+    changes = {"mmd": 0.0, "sad": 0.0, "mse": 1.0, "kld": 1e-4, "dropout": 0.0, "scale_output": True}
+    settings = quick(kind, **changes, epochs=80, learning_rate=5e-3)
     found = fit_translator(settings, satellite, laboratory).generate(new.astype(np.float32))
-    assert rmse(found, truth) < 0.3 * rmse(new, truth)
+    assert rmse(found, truth) < 0.5 * rmse(new, truth)
 
 
 @pytest.mark.parametrize("base", ["input", "linear"])
@@ -272,6 +324,30 @@ def test_progress_counts_the_epochs_of_all_members() -> None:
     assert seen == [(done, 16) for done in range(1, 17)]
 
 
+# Held-out spectra
+
+
+def test_held_out_spectra_come_from_fits_without_their_group() -> None:
+    satellite, laboratory = pairs(30)
+    groups = np.arange(30) // 2
+    found = cross_generate(quick("ridge"), satellite, laboratory, groups=groups, folds=15)
+    for group in (0, 7):
+        out = groups == group
+        made = fit_translator(quick("ridge"), satellite[~out], laboratory[~out], groups=groups[~out])
+        np.testing.assert_allclose(found[out], made.generate(satellite[out].astype(np.float32)), atol=1e-6)
+
+
+def test_held_out_spectra_are_as_far_off_as_new_ones() -> None:
+    satellite, laboratory = pairs(50, noise=0.01)
+    new, truth = pairs(400, seed=9, noise=0.01)
+    made = fit_translator(quick("ds"), satellite, laboratory)
+    fitted = rmse(made.generate(satellite.astype(np.float32)), laboratory)
+    held_out = rmse(cross_generate(quick("ds"), satellite, laboratory), laboratory)
+    honest = rmse(made.generate(new.astype(np.float32)), truth)
+    assert held_out == pytest.approx(honest, rel=0.5)
+    assert fitted < 0.6 * honest
+
+
 # Bad input
 
 
@@ -300,6 +376,7 @@ def test_what_is_no_pair_is_refused() -> None:
     "changes",
     [
         {"kind": "gan"},
+        {"penalty": -1.0},
         {"dropout": 1.0},
         {"mmd": -1.0},
         {"mmd": 0.0, "sad": 0.0},
