@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike as OsPathLike
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["open_spectra"]
 
 _INSTRUMENTS = {".asd": read_asd, ".sed": read_sed}
+#: Suffixes that ASD's older programs number their files by.
+_NUMBERED = re.compile(r"\.\d{3}")
 _TABLES = (".csv", ".txt", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm")
 #: Column names that are an id, when nobody says which one is.
 _IDS = (
@@ -65,6 +68,7 @@ class _Part:
     notes: list[str] = field(default_factory=list)
     saturated: int = 0
     splice_nm: tuple[float, ...] = ()
+    measured: bool = False
 
 
 def open_spectra(
@@ -150,9 +154,9 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     known = (*_INSTRUMENTS, *_TABLES)
     if path.is_dir():
-        found = [one for one in path.iterdir() if one.suffix.lower() in known and one.is_file()]
+        found = [one for one in path.iterdir() if one.is_file() and (_instrument(one) or one.suffix.lower() in _TABLES)]
         # Tables beside instruments' files are lists of samples and the like.
-        found = [one for one in found if one.suffix.lower() in _INSTRUMENTS] or found
+        found = [one for one in found if _instrument(one)] or found
     else:
         found = [Path(one) for one in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute patterns
         found = [one for one in found if one.is_file()]
@@ -167,12 +171,18 @@ def _files_of(path: Path) -> list[Path]:
     return sorted(found)
 
 
+def _instrument(path: Path) -> str:
+    """The suffix of an instrument's kind of file; empty for a table."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in _INSTRUMENTS else ".asd" if _NUMBERED.fullmatch(suffix) else ""
+
+
 def _parts(paths: Sequence[Path], id_column: str | None, unit: str | None) -> list[_Part]:
-    instruments = [path for path in paths if path.suffix.lower() in _INSTRUMENTS]
-    tables = [path for path in paths if path.suffix.lower() not in _INSTRUMENTS]
+    instruments = [path for path in paths if _instrument(path)]
+    tables = [path for path in paths if path not in set(instruments)]
     parts = [_of_table(read_wide(path, unit=unit), short_name(str(path)), id_column) for path in tables]
     if instruments:
-        measured = [_INSTRUMENTS[path.suffix.lower()](path) for path in instruments]
+        measured = [_INSTRUMENTS[_instrument(path)](path) for path in instruments]
         parts.append(_of_instruments(instruments, measured))
     return parts
 
@@ -221,7 +231,7 @@ def _of_instruments(paths: Sequence[Path], measured: Sequence[Measured]) -> _Par
         [path.stem for path in paths],
         facts,
         short_name(str(paths[0].parent)),
-        quantity="reflectance",
+        measured=True,
         saturated=sum(one.saturated for one in measured),
         splice_nm=next((one.splice_nm for one in measured if one.splice_nm), ()),
     )
@@ -240,8 +250,10 @@ def _convert(part: _Part, wanted: str | None) -> str:
     """To reflectance in place; returns what the values were."""
     if not len(part.values):
         raise InputError(f"{part.where} holds no spectra", code="GS-SPECTRA-EMPTY")
-    found = to_reflectance(part.values, part.wavelength_nm, wanted or part.quantity or None, part.where)
-    if wanted is None and part.quantity != found.quantity:
+    if part.measured:
+        return "reflectance"
+    found = to_reflectance(part.values, part.wavelength_nm, wanted, part.where, named=part.quantity)
+    if found.why:
         part.notes.append(f"{part.where}: {found.why}")
     return found.quantity
 

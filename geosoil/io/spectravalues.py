@@ -41,7 +41,9 @@ class Quantity:
     why: str
 
 
-def to_reflectance(values: Float32, wavelength_nm: Float64, said: str | None, where: str) -> Quantity:
+def to_reflectance(
+    values: Float32, wavelength_nm: Float64, said: str | None, where: str, *, named: str = ""
+) -> Quantity:
     """Turn values into reflectance 0 to 1, in place.
 
     Parameters
@@ -54,6 +56,8 @@ def to_reflectance(values: Float32, wavelength_nm: Float64, said: str | None, wh
         One of `QUANTITIES`, where it is known.
     where : str
         What messages call the spectra.
+    named : str
+        What the names of columns or files hint at; taken where the values can be that.
 
     Raises
     ------
@@ -64,8 +68,9 @@ def to_reflectance(values: Float32, wavelength_nm: Float64, said: str | None, wh
     present = sample[np.isfinite(sample)]
     if not present.size:
         raise InputError(f"{where}: all values are missing", code="GS-SPECTRA-EMPTY")
-    found = Quantity(said, "said") if said else _guess(sample, present, wavelength_nm, where)
-    _check(found.quantity, present, where)
+    if said:
+        _check(said, present, where)
+    found = Quantity(said, "") if said else _guess(sample, present, wavelength_nm, where, named)
     for start in range(0, len(values), _ROWS):
         part = values[start : start + _ROWS]
         if found.quantity == "percent":
@@ -80,43 +85,46 @@ def _range(present: Float64) -> str:
     return f"values: {low:.4g} to {high:.4g}, median {middle:.4g}"
 
 
-def _check(quantity: str, present: Float64, where: str) -> None:
+def _fits(quantity: str, middle: float, high: float) -> bool:
+    """Whether values of this median and high end can be a quantity."""
+    if quantity == "percent":
+        return 1.0 < high <= _MOST[quantity]
+    return high <= _MOST[quantity] and middle <= _PERCENT[0]
+
+
+def _check(said: str, present: Float64, where: str) -> None:
     """Raise where values cannot be what they are said to be."""
     middle, high = np.quantile(present, [0.5, 0.999])
-    likely = (
-        "percent" if _PERCENT[0] < middle <= _PERCENT[1] else "scaled integers" if middle > _PERCENT[1] else "other"
-    )
-    too_small = quantity == "percent" and high <= 1.0
-    if not too_small and high <= _MOST[quantity] and (quantity == "percent" or middle <= _PERCENT[0]):
+    if _fits(said, middle, high):
         return
-    hints = {
-        "percent": 'they look like percent: quantity="percent"',
-        "scaled integers": "they look like reflectance times a number such as 10,000: divide by it first",
-        "other": "say what they are: quantity = " + ", ".join(QUANTITIES),
-    }
+    if said == "percent" and high <= 1.0:
+        hint = 'they look like reflectance 0 to 1: quantity="reflectance"'
+    elif said != "percent" and _PERCENT[0] < middle <= _PERCENT[1]:
+        hint = 'they look like percent: quantity="percent"'
+    elif middle > _PERCENT[1]:
+        hint = "they look like reflectance times a number such as 10,000: divide by it first"
+    else:
+        hint = f"say what they are, one of: {', '.join(QUANTITIES)}"
     raise InputError(
-        f"{where}: values are not {quantity}",
-        code="GS-SPECTRA-QUANTITY",
-        details=[_range(present)],
-        hint=hints[likely] if not too_small else 'they look like reflectance 0 to 1: quantity="reflectance"',
+        f"{where}: values are not {said}", code="GS-SPECTRA-QUANTITY", details=[_range(present)], hint=hint
     )
 
 
-def _guess(sample: Float64, present: Float64, wavelength_nm: Float64, where: str) -> Quantity:
+def _guess(sample: Float64, present: Float64, wavelength_nm: Float64, where: str, named: str) -> Quantity:
+    """By names that the values do not contradict, else by values that are clear."""
     middle, high = np.quantile(present, [0.5, 0.999])
+    if named and _fits(named, middle, high):
+        return Quantity(named, f"taken as {named}, as its name says")
     if _PERCENT[0] < middle <= _PERCENT[1] and high <= _MOST["percent"]:
         return Quantity("percent", f"taken as percent: median {middle:.3g}")
     shown = _sign(sample, wavelength_nm) if middle <= _PERCENT[0] else ""
     if shown == "reflectance" and high <= 1.0:
         return Quantity("reflectance", f"taken as reflectance 0 to 1: {_range(present)}, and shaped as such")
-    likely = {
-        "absorbance": 'their shape is that of absorbance: if so, quantity="absorbance"',
-        "reflectance": 'their shape is that of reflectance: if so, quantity="reflectance"',
-    }
+    likely = [f'their shape is that of {shown}: if so, quantity="{shown}"'] if shown else []
     raise InputError(
         f"{where}: what are the values, reflectance, percent or absorbance?",
         code="GS-SPECTRA-QUANTITY",
-        details=[_range(present), *([likely[shown]] if shown else [])],
+        details=[_range(present), *likely],
         hint='say it: quantity="reflectance" (0 to 1), "percent" or "absorbance" (log10(1/R))',
     )
 

@@ -49,7 +49,8 @@ _FINE = -1
 
 # Bands of the middle detector that tell how a spectrum goes on.
 _SPLICE_BANDS = 10
-# Sums may be regrouped and products fused, so that they run in vector registers; NaN and infinity keep their meaning.
+# Sums, in float64 always, may be regrouped and products fused, so that they run in vector registers; NaN and infinity
+# keep their meaning.
 _SUMS = {"reassoc", "contract"}
 _LOG10_2 = 0.30102999566398119521
 _TWICE_LOG10_E = 2 / np.log(10.0)
@@ -94,23 +95,24 @@ def _log10_of(value: Any) -> Any:
 @njit(cache=True, nogil=True, fastmath=_SUMS)
 def _finite(row: Row) -> bool:
     """Whether all values are finite: zero times them is zero, else NaN."""
-    zero = row[0] * 0
+    nothing = row.dtype.type(0)
+    total = nothing
     for j in range(len(row)):
-        zero += row[j] * 0
-    return bool(zero == 0)
+        total += row[j] * nothing
+    return bool(total == nothing)
 
 
 @njit(cache=True, nogil=True, fastmath=_SUMS)
 def _mean(row: Row) -> Any:
-    total = row[0] * 0
+    total = 0.0
     for j in range(len(row)):
         total += row[j]
-    return total / row.dtype.type(len(row))
+    return total / len(row)
 
 
 @njit(cache=True, nogil=True, fastmath=_SUMS)
 def _dot(left: Row, right: Row) -> Any:
-    total = left[0] * 0
+    total = 0.0
     for j in range(len(left)):
         total += left[j] * right[j]
     return total
@@ -159,14 +161,15 @@ def snv(row: Row, tolerance: Row, out: Row) -> int:
     """
     count = len(row)
     centre = _mean(row)
-    squares = row[0] * 0
+    squares = 0.0
     for j in range(count):
         squares += (row[j] - centre) * (row[j] - centre)
-    spread = np.sqrt(squares / row.dtype.type(max(count - 1, 1)))
+    spread = np.sqrt(squares / max(count - 1, 1))
     if not spread > tolerance[0] * abs(centre):
         return _FLAT
+    gain = 1.0 / spread
     for j in range(count):
-        out[j] = (row[j] - centre) / spread
+        out[j] = (row[j] - centre) * gain
     return _FINE
 
 
@@ -242,8 +245,9 @@ def msc(row: Row, reference: Row, out: Row) -> int:
     if not abs(slope) > reference[count + 1]:
         return _FLAT
     offset = _mean(row) - slope * reference[count]
+    gain = 1.0 / slope
     for j in range(count):
-        out[j] = (row[j] - offset) / slope
+        out[j] = (row[j] - offset) * gain
     return _FINE
 
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from geosoil.bands import Bands
 from geosoil.errors import GeosoilError, InputError, UsageError
 from geosoil.io.bandnames import find_bands
 from geosoil.io.spectra import open_spectra
@@ -56,6 +57,7 @@ def check(spectra: xr.DataArray, values: Array | None = None) -> None:
     assert spectra.dtype == np.float32
     np.testing.assert_allclose(spectra.values, expected, rtol=2e-6, atol=1e-6)
     np.testing.assert_allclose(spectra["wavelength"], WAVELENGTH, rtol=1e-9)
+    assert Bands.of(spectra).wavelength_nm == tuple(WAVELENGTH)
     assert spectra.attrs["quantity"] == "reflectance"
     assert spectra.attrs["units"] == "1"
 
@@ -187,6 +189,10 @@ class TestQuantity:
         table.to_parquet(tmp_path / "dry_absorbance.parquet")
         check(open_spectra(tmp_path / "dry_absorbance.parquet"))
         check(open_spectra(frame(-np.log10(soils()), names=lambda nm: f"abs_{nm}")))
+
+    def test_a_name_that_the_values_contradict_is_not_believed(self, tmp_path: Path) -> None:
+        frame(100 * soils()).to_parquet(tmp_path / "reflectance.parquet")
+        check(open_spectra(tmp_path / "reflectance.parquet"))
 
     def test_reflectance_is_seen_by_its_shape_and_said(self) -> None:
         spectra = open_spectra(frame())
@@ -381,6 +387,11 @@ class TestAsd:
         reflectance = soils(1, 0, self.WAVELENGTH)[0]
         path = asd_file(tmp_path / "a.asd", reflectance, version=b"ASD")
         np.testing.assert_allclose(read_asd(path).reflectance, reflectance)
+
+    def test_files_that_older_programs_number(self, tmp_path: Path) -> None:
+        for name in ("soil.000", "soil.001"):
+            asd_file(tmp_path / name, *self.counts(), version=b"as2")
+        assert open_spectra(tmp_path).sizes["sample"] == 2
 
     def test_absorbance_is_turned_into_reflectance(self, tmp_path: Path) -> None:
         reflectance = soils(1, 0, self.WAVELENGTH)[0].astype(float)
