@@ -147,7 +147,7 @@ def relief(heights: Picture, cell: Cell, lines: gpd.GeoDataFrame) -> Figure:
     z = heights.values
     tints = LinearSegmentedColormap.from_list("heights", _TINTS)
     low, high = np.nanquantile(z, (0.005, 0.995))
-    shown = axes.imshow(z, extent=heights.extent, cmap=tints, vmin=low, vmax=max(high, low + 1e-6), alpha=0.85)
+    shown = axes.imshow(z, extent=heights.extent, cmap=tints, vmin=low, vmax=max(high, low + 0.1), alpha=0.85)
     # Flat land would show nothing: its relief is drawn steeper, up to ten times.
     steep = float(np.nanquantile(np.hypot(*gradient(z, cell)), 0.9))
     shade = hillshade(z, cell, exaggeration=float(np.clip(0.4 / max(steep, 1e-6), 1.0, 10.0)))
