@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from geosoil.bands import Bands
@@ -95,7 +97,7 @@ def write_cube(
     counts = {"cells": int(grid.shape[0]) * int(grid.shape[1]), "valid": 0, "clipped": 0}
     checksums: list[int] = []
     try:
-        with replacing(path) as part, rasterio.Env(GDAL_CACHEMAX=CACHE):
+        with replacing(path) as part, rasterio.Env(GDAL_CACHEMAX=CACHE), _quiet_about_no_map():
             with rasterio.open(part, "w", **_profile(bands, grid, dtype, compress)) as file:
                 _describe(file, bands, tags, dtype, units)
                 for rows, cols in _strips(grid):
@@ -113,6 +115,14 @@ def write_cube(
     return counts
 
 
+@contextmanager
+def _quiet_about_no_map() -> Iterator[None]:
+    """Without rasterio's warning of what was asked for: an image in sensor geometry."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
 def check_settings(dtype: str, compress: str) -> None:
     """Raise UsageError ``GS-CUBE-SETTINGS`` for a type or compression that cannot be written."""
     for what, word, known in (("type", dtype, list(DTYPES)), ("compression", compress, list(COMPRESSIONS))):
@@ -122,8 +132,14 @@ def check_settings(dtype: str, compress: str) -> None:
 
 def _strips(grid: GeoBox) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     height, width = int(grid.shape[0]), int(grid.shape[1])
-    for row in range(0, height, BLOCK):
-        yield (row, min(row + BLOCK, height)), (0, width)
+    step = _edge(height)
+    for row in range(0, height, step):
+        yield (row, min(row + step, height)), (0, width)
+
+
+def _edge(size: int) -> int:
+    """Edge of the blocks along one side; a small image is not filled up to a whole block."""
+    return min(BLOCK, -(-size // 16) * 16)
 
 
 def _profile(bands: Bands, grid: GeoBox, dtype: str, compress: str) -> dict[str, Any]:
@@ -137,8 +153,8 @@ def _profile(bands: Bands, grid: GeoBox, dtype: str, compress: str) -> dict[str,
         "dtype": dtype,
         "nodata": DTYPES[dtype],
         "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
+        "blockxsize": _edge(int(grid.shape[1])),
+        "blockysize": _edge(int(grid.shape[0])),
         "interleave": "band",
         "bigtiff": "IF_SAFER",
         **placed,

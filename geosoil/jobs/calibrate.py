@@ -297,11 +297,11 @@ def _stoppable(progress: Progress, stop: Stop) -> Progress:
     """A progress callback that ends the run once it was asked to stop."""
 
     def tick(done: int, total: int, message: str) -> None:
+        progress(done, total, message)
         if stop.asked:
             code = stop.error("").code
             word = "terminated" if code == "GS-TERMINATED" else "interrupted"
             raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-        progress(done, total, message)
 
     return tick
 
