@@ -272,8 +272,10 @@ def _tell(value: Float64, soil_property: Property, report: dict[str, Any]) -> No
         unit = "" if soil_property.unit == "1" else f" {soil_property.unit}"
         report["notes"].append(f"{count} values outside the usual {low:g} to {high:g}{unit}")
         log.warning("%s: %s", report["source"], report["notes"][-1])
-    if report["dropped"]:
-        reasons = listing([f"{n} with {reason}" for reason, n in report["dropped"].items()])
+    # Rows of other properties are no loss, only another table in the same file.
+    lost = {reason: count for reason, count in report["dropped"].items() if reason != "another property"}
+    if lost:
+        reasons = listing([f"{count} with {reason}" for reason, count in lost.items()])
         log.warning(
             "%s: %d of %d rows are used; left out: %s", report["source"], report["used"], report["rows"], reasons
         )

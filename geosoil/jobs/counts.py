@@ -12,6 +12,8 @@ _PROFILES = {
     "outside": "outside the scene",
     "no_data": "on cells without data",
     "without_layers": "without a layer at the mapped depths",
+    "masked": "on masked cells",
+    "without_laboratory": "without a laboratory spectrum",
 }
 
 
@@ -22,7 +24,8 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``rows`` read and ``used``, ``left_out`` by reason; of the profiles of the used rows, those ``outside`` the
-        scene, on cells with ``no_data`` and ``without_layers`` at the mapped depths.
+        scene, on cells with ``no_data`` and ``without_layers`` at the mapped depths; of samples of spectra, those
+        ``masked`` and ``without_laboratory`` spectra.
     """
     samples = report.get("samples", {})
     return {
@@ -31,6 +34,7 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
         "outside": len(report.get("outside", ())),
         "no_data": len(report.get("no_data", ())),
         "without_layers": int(report.get("without_layers", 0)),
+        **{name: len(report[name]) for name in ("masked", "without_laboratory") if name in report},
     }
 
 

@@ -217,8 +217,6 @@ def _bundle(
             "profiles": len(data),
             "folds": study.validation.folds,
             "neighbours": int(data.report.get("neighbours", 0)),
-            "masked": len(data.report.get("masked", ())),
-            "without_laboratory": len(data.report.get("without_laboratory", ())),
             **counts_of(data.report),
         },
         selection=_selection(data, fitted),

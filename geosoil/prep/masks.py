@@ -73,8 +73,9 @@ class MaskRules:
         Dry vegetation where the normalized cellulose absorption index, of the mean of R2000 and R2200 over R2100, is
         above; 0.01 to 0.04 are common.
     nbr2 : float or None
-        Residue or wet soil where (R1610 - R2200) / (R1610 + R2200) is above; 0.05 to 0.125 are common
-        (Castaldi et al. 2019; Demattê et al. 2018).
+        Residue or wet soil where (R1610 - R2200) / (R1610 + R2200) is above; 0.05 to 0.125 are common for reflectance
+        at the ground (Castaldi et al. 2019; Demattê et al. 2018). Off by default: clay lowers R2200 too, and at the top
+        of the atmosphere vapour does, so that 0.075 takes half of the bare soil.
     ndwi : float or None
         Water where (R560 - R800) / (R560 + R800) is above (McFeeters 1996).
     dark_water : float or None
@@ -99,7 +100,7 @@ class MaskRules:
 
     ndvi: float | None = 0.30
     ncai: float | None = 0.03
-    nbr2: float | None = 0.075
+    nbr2: float | None = None
     ndwi: float | None = 0.0
     dark_water: float | None = 0.05
     cloud: float | None = 0.30

@@ -57,7 +57,7 @@ def cell(*spectra: tuple[float, ...]) -> np.ndarray:
     ],
 )
 def test_a_spectrum_is_called_what_it_is(spectrum: tuple[float, ...], expected: set[str]) -> None:
-    flags = MaskRules().on(bands()).flags(cell(spectrum))
+    flags = MaskRules(nbr2=0.075).on(bands()).flags(cell(spectrum))
     assert names_of(int(flags[0, 0])) == expected
 
 
@@ -104,8 +104,8 @@ def random_scene(seed: int, shape: tuple[int, int] = (37, 53)) -> np.ndarray:
 def test_the_kernel_equals_the_rules_written_with_numpy(seed: int) -> None:
     scene = random_scene(seed)
     scene[3, 5:9, 7] = np.nan
-    flags = MaskRules().on(bands()).flags(scene)
-    expected = twin(scene, MaskRules())
+    flags = MaskRules(nbr2=0.075).on(bands()).flags(scene)
+    expected = twin(scene, MaskRules(nbr2=0.075))
     # A value within rounding of its threshold may fall on either side.
     assert (flags != expected).mean() < 1e-3
     assert (flags[5:9, 7] == NODATA).all()
@@ -115,7 +115,7 @@ def test_the_kernel_equals_the_rules_written_with_numpy(seed: int) -> None:
 @given(st.integers(1, 37), st.integers(1, 53))
 def test_tiles_do_not_matter(height: int, width: int) -> None:
     scene = random_scene(3)
-    plan = pickle.loads(pickle.dumps(MaskRules().on(bands())))  # noqa: S301
+    plan = pickle.loads(pickle.dumps(MaskRules(nbr2=0.075).on(bands())))  # noqa: S301
     whole = plan.flags(scene)
     parts = np.zeros_like(whole)
     total = np.zeros(18, np.int64)
@@ -130,7 +130,7 @@ def test_tiles_do_not_matter(height: int, width: int) -> None:
 
 def test_bands_are_found_by_wavelength_and_only_good_ones() -> None:
     nm = (448.0, 452.0, 563.0, 655.0, 811.0, 1605.0, 1655.0, 2013.0, 2101.0, 2199.0)
-    plan = MaskRules().on(bands(nm, good=(True, False, *(True,) * 8)))
+    plan = MaskRules(nbr2=0.075).on(bands(nm, good=(True, False, *(True,) * 8)))
     assert plan.positions[0] == 0
     assert plan.missing == {"thin cloud (cirrus)": "no good band within 15 nm of 1355 nm"}
     assert "thin cloud" not in plan.reasons
@@ -141,14 +141,14 @@ def test_bands_are_found_by_wavelength_and_only_good_ones() -> None:
 
 
 def test_the_cirrus_band_need_not_be_good_and_may_be_empty() -> None:
-    plan = MaskRules().on(bands(good=tuple(one != 1355 for one in NM)))
+    plan = MaskRules(nbr2=0.075).on(bands(good=tuple(one != 1355 for one in NM)))
     scene = cell(HAZE, HAZE, SOIL)
     scene[4, 0, 1:] = np.nan
     assert [names_of(int(one)) for one in plan.flags(scene)[0]] == [{"thin cloud"}, set(), set()]
 
 
 def test_without_wavelengths_nothing_can_be_computed_and_it_is_said() -> None:
-    plan = MaskRules().on(Bands(("a", "b")))
+    plan = MaskRules(nbr2=0.075).on(Bands(("a", "b")))
     assert plan.positions == ()
     assert plan.reasons == ()
     assert set(plan.missing.values()) == {"the bands have no wavelengths"}
@@ -158,7 +158,9 @@ def test_without_wavelengths_nothing_can_be_computed_and_it_is_said() -> None:
 
 
 def test_a_rule_that_is_off_reads_no_band_and_flags_nothing() -> None:
-    rules = MaskRules().without("cloud", "thin cloud", "shadow", "water", "dry vegetation", "residue or wet soil")
+    rules = MaskRules(nbr2=0.075).without(
+        "cloud", "thin cloud", "shadow", "water", "dry vegetation", "residue or wet soil"
+    )
     plan = replace(rules, ndsi=None).on(bands())
     assert plan.wavelengths_needed == (660.0, 800.0)
     assert plan.positions == (2, 3)
@@ -197,7 +199,7 @@ def plan_of_all() -> MaskPlan:
     ("call", "code"),
     [
         (lambda: MaskRules(ndvi=30.0), "GS-MASK-RULE"),
-        (lambda: MaskRules().without("fog"), "GS-MASK-RULE"),
+        (lambda: MaskRules(nbr2=0.075).without("fog"), "GS-MASK-RULE"),
         (lambda: plan_of_all().flags(np.zeros((3, 4, 5), np.float32)), "GS-MASK-SHAPE"),
         (lambda: plan_of_all().flags(np.zeros((10, 4, 5), np.float32)), "GS-MASK-LANDUSE"),
         (lambda: plan_of_all().flags(np.zeros((10, 4, 5), np.float32), np.zeros((5, 4))), "GS-MASK-LANDUSE"),
@@ -221,7 +223,7 @@ if "GEOSOIL_DATA" in os.environ:
         values = np.where(values == -32768, np.nan, values / 10_000)
         empty = np.asarray(np.isnan(values).all(axis=(1, 2)))
         nm = tuple(float(one["wavelength"]) for one in tags)
-        plan = replace(MaskRules(), cirrus=None).on(
+        plan = replace(MaskRules(nbr2=0.075), cirrus=None).on(
             Bands(tuple(map(str, range(224))), wavelength_nm=nm, good=tuple(not one for one in empty.tolist()))
         )
         assert not plan.missing
