@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # Signal to noise of a bright pixel, and noise of the electronics in counts, by detector.
-_SIGNAL = {"VN": 100.0, "SW": 60.0}
+_SIGNAL = {"VN": 90.0, "SW": 50.0}
 _FLOOR = 0.8
 # Of the light on a slope, what a thick cloud's shadow takes away.
 _SHADOW = 0.78
@@ -50,7 +50,7 @@ class Levels:
     Attributes
     ----------
     noise : float
-        Random noise as a factor of the usual: signal to noise 100 (VNIR) and 60 (SWIR) where it is bright.
+        Random noise as a factor of the usual: signal to noise 90 (VNIR) and 50 (SWIR) where it is bright.
     striping : float
         Standard deviation of the columns' gain, as a share.
     splice : float

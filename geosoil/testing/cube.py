@@ -38,7 +38,7 @@ _ROWS = 64
 # What a correction leaves of the changes in vapour and haze over a scene.
 _LEFT = 0.5
 # Transmission below which a correction gives up and divides by this.
-_LEAST = 0.03
+_LEAST = 0.005
 # Largest reflectance that is kept, either sign: what the water bands hold is noise.
 _MOST = 2.0
 _NOISE = 201

@@ -161,13 +161,14 @@ class Landscape:
         self, x: Float64, y: Float64, gathering: Float64, members: Any, weights: Float64
     ) -> dict[str, Float64]:
         library = soils()
-        known = np.sum(weights[..., np.newaxis] * library.scores()[members], axis=-2)
-        found = {"som": np.sum(weights * library.som[members], axis=-1)}
+        known = [_blend(weights, scores[members]) for scores in library.scores().T]
+        found = {"som": _blend(weights, library.som[members])}
         for number, (code, (mean, organic, iron, clay, hidden)) in enumerate(_METALS.items()):
             unseen = (
                 0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.4 * gathering
             )
-            found[code] = np.exp(mean + known @ np.array([organic, iron, clay]) + hidden * unseen)
+            seen = organic * known[0] + iron * known[1] + clay * known[2]
+            found[code] = np.exp(mean + seen + hidden * unseen)
         return found
 
     def _cover(self, x: Float64, y: Float64, elevation: Float64) -> tuple[Float64, Float64]:
@@ -175,9 +176,9 @@ class Landscape:
         size = max(0.3 * self.scale, 4 * self.resolution)
         parcel = Parcels((self.seed, 7), 1.5 * size, size).at(x, y)
         mottle = self._field(8, 0.25, 2).at(x, y)
-        some = np.clip(0.05 + 0.04 * mottle + 0.05 * self._fine(15).at(x, y), 0.0, 0.25)
+        some = np.clip(0.05 + 0.04 * mottle + 0.07 * self._fine(15).at(x, y), 0.0, 0.25)
         green = np.select([parcel < _STUBBLE, parcel < _SPARSE], [some, 0.45 + 0.1 * mottle], 0.88 + 0.06 * mottle)
-        straw = np.clip(0.08 + 0.05 * self._field(9, 0.3, 2).at(x, y) + 0.06 * self._fine(16).at(x, y), 0.0, 0.3)
+        straw = np.clip(0.08 + 0.05 * self._field(9, 0.3, 2).at(x, y) + 0.08 * self._fine(16).at(x, y), 0.0, 0.3)
         dry = np.select([parcel < _BARE, parcel < _STUBBLE], [straw, 0.62 + 0.12 * mottle], 0.06)
         green = np.clip(green, 0.0, 0.97)
         return green, np.clip(dry, 0.0, 1.0 - green)
@@ -191,7 +192,7 @@ class Landscape:
     def _moisture(self, x: Float64, y: Float64, valley: Float64) -> Float64:
         """Wetness of the surface, 0 (air dry) to about 1."""
         smooth = self._field(12, 0.6).at(x, y)
-        return np.asarray(np.clip(0.25 + 0.2 * smooth + 0.2 * (valley - 0.35) + 0.15 * self._fine(13).at(x, y), 0, 1.2))
+        return np.asarray(np.clip(0.25 + 0.2 * smooth + 0.2 * (valley - 0.35) + 0.2 * self._fine(13).at(x, y), 0, 1.2))
 
     def _clouds(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
         """Opacity of the thick and of the thin cloud, 0 to 1."""
@@ -265,6 +266,14 @@ def _mixture(scores: Float64) -> tuple[Any, Float64]:
     # The seventh has no share, so that one soil takes over from another without a step.
     weights = np.maximum(near, 1e-9) ** 2
     return members[..., :-1].astype(np.int16), weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _blend(weights: Float64, values: Float64) -> Float64:
+    """Weighted sum over the last axis, term by term: the rounding of a product of matrices depends on their size."""
+    total = weights[..., 0] * values[..., 0]
+    for place in range(1, weights.shape[-1]):
+        total = total + weights[..., place] * values[..., place]
+    return np.asarray(total)
 
 
 @dataclass(frozen=True, slots=True)

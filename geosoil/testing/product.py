@@ -7,7 +7,7 @@ import tarfile
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -358,7 +358,4 @@ def _pack(product: Product, archive: str, nested: bool) -> Product:
         for file in sorted(product.path.iterdir()):
             tar.add(file, arcname=f"{product.stem}/{file.name}" if nested else file.name)
     shutil.rmtree(product.path)
-    return Product(
-        path, product.stem, product.family, product.acquisition, product.rational, product.started, product.dtype,
-        product.dead_bands, product.lost_lines,
-    )  # fmt: skip
+    return replace(product, path=path)
