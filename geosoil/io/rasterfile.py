@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from geosoil.errors import InputError, listing
 
 from .addresses import redact, short_name
 from .gdal import Handle, borrow
+from .rawfile import Decoding, RawLayout, decode_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +97,8 @@ class RasterFile:
         Whether the file has a mask or an alpha band.
     south_up : bool
         Whether the file stores the southernmost row first.
+    raw : RawLayout or None
+        Where its numbers are, for a file that holds nothing else; GDAL is then not needed for them.
     """
 
     handle: Handle
@@ -103,6 +107,7 @@ class RasterFile:
     geobox: GeoBox = field(repr=False)
     masked: bool = False
     south_up: bool = False
+    raw: RawLayout | None = None
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("geosoil.RasterFile", self.handle.address, self.handle.stamp, self.formats, self.masked, self.south_up)
@@ -124,11 +129,15 @@ class RasterFile:
             ``GS-RASTER-READ`` with file, bands and window.
         """
         formats = [self.formats[place] for place in bands]
+        values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
+        if self.raw is not None and not self.south_up and not self.masked:
+            planes = np.array([one.index - 1 for one in formats], np.int64)
+            stored = self.raw.stored(self.handle)
+            how = _decoding(formats, stored.dtype)
+            decode_window(stored, self.raw.interleave, planes, (rows[0], cols[0]), how, values)
+            return values
         stored, mask = self.read_stored([one.index for one in formats], rows, cols)
-        values = stored if stored.dtype == np.float32 else np.empty(stored.shape, np.float32)
-        for place, one in enumerate(formats):
-            source = stored[place]
-            one.decode_into(source if values is stored else values[place], source)
+        decode_window(stored, "bsq", np.arange(len(formats)), (0, 0), _decoding(formats, stored.dtype), values)
         if mask is not None:
             values[mask == 0] = np.nan
         return values[:, ::-1] if self.south_up else values
@@ -170,6 +179,23 @@ class RasterFile:
             ],
             hint="the file is cut off or damaged, or its disk or server failed: copy it again",
         )
+
+
+def _decoding(formats: Sequence[BandFormat], dtype: np.dtype[Any]) -> Decoding:
+    """The formats of bands as arrays, for numbers of a type."""
+    given = [one.nodata for one in formats]
+    # What is not finite is no data anyhow.
+    has = [one is not None and bool(np.isfinite(one)) for one in given]
+    nodata = np.array([one if one is not None and there else 0.0 for one, there in zip(given, has, strict=True)])
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            nodata = nodata.astype(dtype)  # rounded as the stored numbers are
+    return Decoding(
+        np.array(has, np.bool_),
+        nodata.astype(np.float64),
+        np.array([one.scale for one in formats], np.float64),
+        np.array([one.offset for one in formats], np.float64),
+    )
 
 
 @dataclass(frozen=True)
