@@ -16,8 +16,7 @@ from geosoil.types import Opened
 from . import enviheader
 from .addresses import is_remote, redact, stem
 from .calibration import calibrate
-from .gdal import borrow
-from .headers import open_raster
+from .headers import Tags, open_told
 from .rasterfile import FileStack, RasterFile
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
@@ -52,8 +51,9 @@ class RasterReader:
     def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
         """See `types.Reader`."""
         address = data_of(address)
-        file = open_raster(address, crs=crs, mapped=mapped)
-        words, each = _words(file)
+        file, tags = open_told(address, crs=crs, mapped=mapped)
+        words = _words(tags, address)
+        each = [_band_tags(*pair) for pair in zip(tags.bands, tags.imagery, strict=True) if any(pair)]
         spectral = self._spectral(file, words, each)
         notes = () if file.geobox.crs is not None else (SENSOR_GEOMETRY,)
         if spectral is None:
@@ -73,8 +73,10 @@ class RasterReader:
 
 def data_of(address: str) -> str:
     """The data file, where the header of one is named."""
+    if not address.lower().endswith(".hdr") or is_remote(address):
+        return address
     path = Path(address)
-    if is_remote(address) or path.suffix.lower() != ".hdr" or not enviheader.is_header(path):
+    if not enviheader.is_header(path):
         return address
     found = enviheader.find_data(path)
     if found is None:
@@ -87,24 +89,16 @@ def data_of(address: str) -> str:
     return str(found)
 
 
-def _words(file: RasterFile) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """What the file says of itself, and of each of its bands."""
-    with borrow(file.handle) as dataset:
-        words = band_words(dataset.tags())
-        each = [_band_tags(dataset.tags(one.index), dataset.tags(one.index, ns="IMAGERY")) for one in file.formats]
-        for name, text in dataset.tags(ns="ENVI").items():
-            words.update(band_words({name: text}))
-        is_envi = dataset.driver == "ENVI"
-    header = (
-        enviheader.find_header(Path(file.handle.address)) if is_envi and not is_remote(file.handle.address) else None
-    )
-    if header is not None:
-        words.update(enviheader.read_header(header))
-    if not is_envi:
-        words.pop("byte order", None)
-        if "{" not in words.get("wavelength", ""):  # one number for the whole file is some other fact
-            words.pop("wavelength", None)
-    return words, each
+def _words(tags: Tags, address: str) -> dict[str, str]:
+    """What the file says of itself, names in lower case with blanks; an ENVI header in its own words."""
+    words = {**band_words(tags.whole), **band_words(tags.envi)}
+    if tags.driver == "ENVI":
+        header = None if is_remote(address) else enviheader.find_header(Path(address))
+        return {**words, **(enviheader.read_header(header) if header is not None else {})}
+    words.pop("byte order", None)
+    if "{" not in words.get("wavelength", ""):  # one number for the whole file is some other fact
+        words.pop("wavelength", None)
+    return words
 
 
 def _band_tags(tags: Mapping[str, str], imagery: Mapping[str, str]) -> dict[str, str]:
@@ -123,11 +117,15 @@ def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile) -> Spectral |
         return None
     where = redact(file.handle.address)
     units = {one.get("wavelength units", one.get("wavelength unit", "")).lower() for one in having}
-    if len(having) < len(each) or len(units) > 1:
+    if len(having) < len(file.formats) or len(units) > 1:
         raise InputError(
             "the tags of the bands do not agree on wavelengths",
             code="GS-WAVELENGTH",
-            details=[f"file: {where}", f"{len(having)} of {len(each)} bands have one", f"units: {sorted(units)}"],
+            details=[
+                f"file: {where}",
+                f"{len(having)} of {len(file.formats)} bands have one",
+                f"units: {sorted(units)}",
+            ],
             hint="tag all bands alike, or name a table of wavelengths: wavelengths=PATH",
         )
     lists = {

@@ -38,7 +38,12 @@ class EnMAP:
 
     def accepts(self, address: str) -> bool:
         """Whether image and metadata of one product lie there."""
-        return not is_remote(address) and _files(Path(address)) is not None
+        if is_remote(address):
+            return False
+        path = Path(address)
+        named = _IMAGE.search(path.name) or _METADATA.search(path.name)
+        # The files of a stack are passed by without a look at the disk.
+        return bool(named or path.suffix.lower() not in {".tif", ".tiff"}) and _files(path) is not None
 
     def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
         """See `types.Reader`."""

@@ -70,8 +70,7 @@ def read_header(path: Path) -> dict[str, str]:
     """
     if path.stat().st_size > _MOST:
         raise _wrong(path, "is too large for a header", [f"size: {path.stat().st_size} bytes"])
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = text.splitlines()
+    lines = _decoded(path.read_bytes()).splitlines()
     if not lines or not lines[0].strip().startswith("ENVI"):
         raise _wrong(path, "is no ENVI header", ["its first line does not begin with ENVI"])
     entries: dict[str, str] = {}
@@ -87,6 +86,16 @@ def read_header(path: Path) -> dict[str, str]:
             value, place = f"{value}\n{lines[place]}", place + 1
         entries[re.sub(r"[_\s]+", " ", name).strip().lower()] = value.strip()
     return entries
+
+
+def _decoded(content: bytes) -> str:
+    """Text of a header; nothing in it says how it is encoded."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Chinese text comes in pairs of bytes; a micro or degree sign of a Western code stands alone.
+        paired = all(len(run) % 2 == 0 for run in re.findall(rb"[\x80-\xff]+", content))
+        return content.decode("gb18030" if paired else "latin-1", errors="replace")
 
 
 def check_layout(entries: Mapping[str, str], path: Path) -> None:

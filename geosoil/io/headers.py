@@ -5,8 +5,11 @@ from __future__ import annotations
 import html
 import re
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import rasterio
 from affine import Affine
@@ -21,12 +24,15 @@ from .addresses import is_remote, redact, short_name, stem, suffix
 from .gdal import DRIVERS, Handle, borrow
 from .grids import parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
+from .rawfile import RawLayout
 from .vrt import names_from_sources
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["NO_MAP", "choose_crs", "open_raster", "sensor_grid"]
+T = TypeVar("T")
+
+__all__ = ["NO_MAP", "Tags", "choose_crs", "open_raster", "open_told", "readable", "sensor_grid"]
 
 #: Codes of what keeps an image off the map; it still has lines and samples.
 NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING"})
@@ -36,6 +42,27 @@ _MOST_VRT = 50 * 2**20
 # Sources of a VRT, and what in them leads to the network.
 _VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """What a raster file tells of itself, as GDAL gives it.
+
+    Attributes
+    ----------
+    driver : str
+        GDAL's name of the format.
+    whole, envi : mapping
+        Tags of the file, and its ENVI header.
+    bands, imagery : tuple of mapping
+        Tags of each band; those of the domain IMAGERY, which is rounded.
+    """
+
+    driver: str
+    whole: Mapping[str, str]
+    envi: Mapping[str, str]
+    bands: tuple[Mapping[str, str], ...]
+    imagery: tuple[Mapping[str, str], ...]
 
 
 def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) -> RasterFile:
@@ -56,6 +83,11 @@ def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) ->
         ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-RASTER-SIZE``, ``GS-ENVI-HEADER``, ``GS-CRS-MISSING``,
         ``GS-GRID-ROTATED``, ``GS-GRID-MISSING``.
     """
+    return open_told(address, crs=crs, mapped=mapped)[0]
+
+
+def open_told(address: str, *, crs: str | None = None, mapped: bool = True) -> tuple[RasterFile, Tags]:
+    """The same, with what the file tells of itself."""
     _check_content(address)
     handle = Handle.of(address)
     try:
@@ -63,8 +95,9 @@ def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) ->
             # It is refused below, or asked for.
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with borrow(handle) as dataset:
-                return _describe(handle, dataset, crs, mapped)
-    except (rasterio.errors.RasterioError, OSError) as error:
+                file = _describe(handle, dataset, crs, mapped)
+                return file, _tags(dataset, file)
+    except (rasterio.errors.RasterioError, OSError, UnicodeDecodeError) as error:
         _check_envi(address, handle.stamp[1])
         raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
 
@@ -160,25 +193,31 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         for index, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)
         if colour is not ColorInterp.alpha or dataset.count == 1
     ]
-    flags = [dataset.mask_flag_enums[index - 1] for index in indexes]
+    every = dataset.mask_flag_enums
+    flags = [every[index - 1] for index in indexes]
     return RasterFile(
         handle=handle,
         names=_names(dataset, indexes, address),
-        formats=tuple(_format(dataset, index) for index in indexes),
+        formats=_formats(dataset, indexes),
         geobox=geobox,
         masked=any(MaskFlags.per_dataset in one or MaskFlags.alpha in one for one in flags),
         south_up=south_up,
+        raw=RawLayout.of(handle, dataset),
     )
 
 
-def _format(dataset: DatasetReader, index: int) -> BandFormat:
-    place = index - 1
-    return BandFormat(index, dataset.nodatavals[place], float(dataset.scales[place]), float(dataset.offsets[place]))
+def _formats(dataset: DatasetReader, indexes: list[int]) -> tuple[BandFormat, ...]:
+    # Each of these asks GDAL for all bands at once.
+    nodata, scales, offsets = dataset.nodatavals, dataset.scales, dataset.offsets
+    return tuple(
+        BandFormat(index, nodata[index - 1], float(scales[index - 1]), float(offsets[index - 1])) for index in indexes
+    )
 
 
 def _names(dataset: DatasetReader, indexes: list[int], address: str) -> tuple[str, ...]:
     """Descriptions; for bands that have none the file's stem, numbered where the file has more than one."""
-    described = [(dataset.descriptions[index - 1] or "").strip() for index in indexes]
+    texts = readable(lambda: dataset.descriptions, (None,) * dataset.count)
+    described = [(texts[index - 1] or "").strip() for index in indexes]
     if not all(described):
         others = names_from_sources(dataset, address, indexes)
         described = [
@@ -190,11 +229,32 @@ def _names(dataset: DatasetReader, indexes: list[int], address: str) -> tuple[st
     return tuple(name or f"{base}_{index}" for name, index in zip(described, indexes, strict=True))
 
 
+def _tags(dataset: DatasetReader, file: RasterFile) -> Tags:
+    indexes = [one.index for one in file.formats]
+    return Tags(
+        driver=str(dataset.driver),
+        whole=readable(dataset.tags, {}),
+        envi=readable(lambda: dataset.tags(ns="ENVI"), {}),
+        bands=tuple(readable(partial(dataset.tags, index), {}) for index in indexes),
+        imagery=tuple(readable(partial(dataset.tags, index, ns="IMAGERY"), {}) for index in indexes),
+    )
+
+
+def readable(read: Callable[[], T], otherwise: T) -> T:
+    """What a file tells, or something else where its text is in an encoding that rasterio cannot read."""
+    try:
+        return read()
+    except UnicodeDecodeError:
+        return otherwise
+
+
 def _grid(dataset: DatasetReader, crs: str | None, mapped: bool, address: str) -> tuple[GeoBox, bool]:
     """The grid, and whether the file is turned over for it."""
     shape = (dataset.height, dataset.width)
     try:
         found = CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
+        if found is not None and not (found.projected or found.geographic):
+            found = None  # a local one, as ENVI's "Arbitrary", is no place on the map
         transform = _check_transform(address, dataset)
         return _north_up(shape, transform, choose_crs(found, crs, address))
     except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import geopandas as gpd
@@ -15,7 +16,7 @@ from .addresses import is_remote, short_name
 from .columns import Header, ValueColumns, datum, find_position, find_role, find_values, names_of, parse_header
 from .cube import data_of
 from .gdal import borrow
-from .headers import open_raster
+from .headers import open_raster, readable
 from .intervals import DepthColumns, find_depths
 from .positions import headers_of
 from .products import addresses_of, is_product
@@ -149,21 +150,23 @@ def _file(address: str, most: int) -> tuple[dict[str, Any], int]:
     """What a file says of its bands, and how many cells were read for it."""
     file = open_raster(data_of(address), mapped=False)
     with borrow(file.handle) as dataset:
-        tags = {str(name): str(value) for name, value in dataset.tags().items()}
+        whole: dict[str, str] = readable(dataset.tags, {})
+        tags = {str(name): str(value) for name, value in whole.items()}
         driver = str(dataset.driver)
+        described = readable(lambda: dataset.descriptions, (None,) * dataset.count)
         bands = []
         for name, form in zip(file.names, file.formats, strict=True):
             place = form.index - 1
             bands.append(
                 {
                     "name": name,
-                    "made_up": not (dataset.descriptions[place] or "").strip(),
+                    "made_up": not (described[place] or "").strip(),
                     "dtype": str(dataset.dtypes[place]),
                     "nodata": None if form.nodata is None else str(float(form.nodata)),
                     "scale": form.scale,
                     "offset": form.offset,
                     "palette": dataset.colorinterp[place].name == "palette",
-                    **_stated(dataset.tags(form.index), form.scale, form.offset),
+                    **_stated(readable(partial(dataset.tags, form.index), {}), form.scale, form.offset),
                 }
             )
     facts = {"file": short_name(address), "driver": driver, "tags": tags, "bands": bands}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +202,46 @@ class TestLies:
         error = refusal(path)
         assert error.code == "GS-WAVELENGTH-UNIT"
         assert "0.4 to 700" in error.render()
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_a_damaged_header_opens_or_is_refused_and_nothing_else(self, tmp_path: Path, seed: int) -> None:
+        entries = {"bbl": braces([1] * 12), "fwhm": braces([8] * 12), "data ignore value": -9999}
+        path = write_envi(tmp_path / "c.dat", as_int16(reflectance(12)), entries, reflectance_scale_factor=10000)
+        header = path.with_suffix(".hdr")
+        text = bytearray(header.read_bytes())
+        rng = np.random.default_rng(seed)
+        for _ in range(int(rng.integers(1, 6))):
+            place, taken, given = (int(rng.integers(0, most)) for most in (len(text), 3, 3))
+            text[place : place + taken] = bytes(rng.choice(list(b"0987 .,-{}=\nexN\xa9\xff"), given).tolist())
+        header.write_bytes(bytes(text))
+        with suppress(InputError):
+            assert open_scene(path, mapped=False).nbytes < 10 * path.stat().st_size
+
+    def test_a_header_in_another_encoding_opens(self, tmp_path: Path) -> None:
+        entries = {"description": "{高分五号}", "band names": "{红, 绿, 蓝}", "sensor type": "高光谱"}
+        stored = as_int16(reflectance(3))
+        path = write_envi(tmp_path / "c.dat", stored, entries, reflectance_scale_factor=10000)
+        header = path.with_suffix(".hdr")
+        for encoding in ("utf-8", "gb18030"):
+            header.write_bytes(header.read_text(encoding="utf-8").encode(encoding))
+            scene = open_scene(path)
+            np.testing.assert_allclose(scene.values, stored / 10_000, rtol=1e-6)
+            assert scene["band"].values.tolist() == ["红", "绿", "蓝"]
+            assert scene.attrs["sensor"] == "高光谱"
+
+    def test_a_western_micro_sign_is_read(self, tmp_path: Path) -> None:
+        micro = [round(one / 1000, 6) for one in wavelengths(4)]
+        path = write_envi(tmp_path / "c.dat", as_int16(reflectance(4)), wavelength=braces(micro), wavelength_units="µm")
+        header = path.with_suffix(".hdr")
+        header.write_bytes(header.read_text(encoding="utf-8").encode("latin-1"))
+        assert Bands.of(open_scene(path)).wavelength_nm == tuple(wavelengths(4))
+
+    def test_a_place_on_no_map_counts_as_none(self, refusal: Refusal, tmp_path: Path) -> None:
+        arbitrary = "{Arbitrary, 1, 1, 100, 200, 2, 2}"
+        path = write_envi(tmp_path / "c.dat", as_int16(reflectance(3)), map_info=arbitrary)
+        assert refusal(path).code == "GS-CRS-MISSING"
+        assert open_scene(path, mapped=False).odc.geobox.crs is None
+        assert open_scene(path, crs="EPSG:32755").odc.geobox.crs.epsg == 32755
 
 
 class TestUnits:
