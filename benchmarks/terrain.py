@@ -98,7 +98,7 @@ def plain_flow(surface: NDArray[np.float64]) -> NDArray[np.float64]:
     steps = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)]
 
     def inside(i: int, j: int) -> bool:
-        return 0 <= i < height and 0 <= j < width
+        return bool(0 <= i < height and 0 <= j < width)
 
     for c in np.argsort(surface, axis=None)[::-1]:
         i, j = divmod(int(c), width)

@@ -29,7 +29,7 @@ from geosoil.jobs.streams import Drainage, drain, write_streams
 from geosoil.jobs.terrain_layers import Land, Layer, Settings, choose_layers
 from geosoil.jobs.terrain_page import RECORD, REPORT, STREAMS, layer_tags, make_page, make_record
 from geosoil.jobs.terrain_relations import RELATIONS, Relations, find_maps, relate, relation_files
-from geosoil.prep.flow import HEAP_BYTES, Filled, catchment_area, fill, find_holes
+from geosoil.prep.flow import Filled, catchment_area, fill, find_holes
 from geosoil.prep.terrain import SlopeMethod
 from geosoil.types import PathLike, Progress, quiet
 
@@ -42,7 +42,10 @@ __all__ = ["BYTES_A_CELL", "TerrainResult", "terrain"]
 
 #: Most memory at any time, bytes a cell, the front of the rising water apart: heights 4, filled surface 8, order 4, way
 #: down 4, catchment 4, streams 1, a finished layer 4, and the scratch of what makes lines and polygons of streams.
-BYTES_A_CELL = 32
+#: Measured.
+BYTES_A_CELL = 33
+#: The same while pits are filled: heights, filled surface, order, states.
+_FILLING = 17
 #: Libraries, pictures and the writer beyond what is resident at the start, bytes.
 _GROWTH = 200 * 2**20 + CACHE
 #: Longest edge of pictures, cells.
@@ -134,7 +137,7 @@ def terrain(
     maps : path or sequence of paths, optional
         Folder of maps, or maps, to be correlated with slope, wetness and LS; see `terrain_relations`.
     max_memory : int or str
-        Bound of the process's memory; 32 bytes a cell are needed, and more for the front of the rising water.
+        Bound of the process's memory; 33 bytes a cell are needed.
     nodata : float
         Value of cells without one.
     co : mapping
@@ -209,11 +212,10 @@ def terrain(
 def _room_for_front(elevation: Elevation, most: int) -> int:
     """What is left of the memory for the front of the rising water, bytes; raises ResourceError for none."""
     resident = int(psutil.Process().memory_info().rss)
-    least = HEAP_BYTES * 8 * sum(int(edge) for edge in elevation.grid.shape)
     needed = resident + _GROWTH + BYTES_A_CELL * elevation.cells
-    if needed + least > most:
+    if needed > most:
         raise ResourceError(
-            f"{elevation.name[:40]} needs {(needed + least) / 1e9:.1f} GB, more than the memory allowed",
+            f"{elevation.name[:40]} needs {needed / 1e9:.1f} GB, more than the memory allowed",
             code="GS-MEMORY",
             details=[
                 f"cells: {elevation.cells:,} of {BYTES_A_CELL} bytes, and {(resident + _GROWTH) / 1e6:,.0f} MB besides",
@@ -221,7 +223,8 @@ def _room_for_front(elevation: Elevation, most: int) -> int:
             ],
             hint="give a higher --max-memory, cut the DEM at its watersheds, or take larger cells",
         )
-    return most - needed
+    # The front of the rising water comes before most else.
+    return most - needed + (BYTES_A_CELL - _FILLING) * elevation.cells
 
 
 def _stoppable(progress: Progress, stop: Stop) -> Progress:

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Float64, Int64
 
-__all__ = ["HEAP_BYTES", "Filled", "Holes", "catchment_area", "fill", "find_holes", "height_above", "steepest"]
+__all__ = ["Filled", "Holes", "catchment_area", "fill", "find_holes", "height_above", "steepest"]
 
 #: Cells between two calls of `progress`: a fraction of a second.
 PART = 2**19
-#: Of an entry of the heap with indices of 4 bytes.
-HEAP_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def fill(
 def _larger(keys: Float64, cells: NDArray[Any], size: int, most: int | None) -> tuple[Float64, NDArray[Any]]:
     """The heap with more room."""
     entry = keys.itemsize + cells.itemsize
-    if most is not None and size * entry > most:
+    if most is not None and (size + len(keys)) * entry > most:  # the old one goes when the new one is filled
         raise ResourceError(
             "the front of the rising water does not fit into the memory",
             code="GS-MEMORY",
