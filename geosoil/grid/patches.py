@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Float64, Int64
 
-__all__ = ["cells_of", "extract_patches", "fill_window", "lazy_window", "read_window"]
+__all__ = ["cells_of", "extract_patches", "fill_window", "lazy_window", "read_window", "window_spans"]
 
 
 def cells_of(scene: xr.DataArray, x: Float64, y: Float64) -> tuple[Int64, Int64, Bool]:
@@ -92,10 +92,20 @@ def lazy_window(
     beyond : (int, int, int, int)
         Cells above, below, left and right of the scene.
     """
-    _, height, width = scene.shape
-    (top, bottom), (left, right) = _inside(rows, height), _inside(cols, width)
-    part = scene.isel(y=slice(top, bottom), x=slice(left, right))
-    return part, (top - rows[0], rows[1] - bottom, left - cols[0], cols[1] - right)
+    (inside_rows, inside_cols), beyond = window_spans(scene.shape[1:], rows, cols)
+    return scene.isel(y=slice(*inside_rows), x=slice(*inside_cols)), beyond
+
+
+def window_spans(
+    shape: tuple[int, ...], rows: tuple[int, int], cols: tuple[int, int]
+) -> tuple[tuple[tuple[int, int], tuple[int, int]], tuple[int, int, int, int]]:
+    """The rows and columns of a window that are inside a scene, and the cells that are missing round them.
+
+    >>> window_spans((10, 8), (-2, 5), (4, 9))
+    (((0, 5), (4, 8)), (2, 0, 0, 1))
+    """
+    (top, bottom), (left, right) = _inside(rows, shape[0]), _inside(cols, shape[1])
+    return ((top, bottom), (left, right)), (top - rows[0], rows[1] - bottom, left - cols[0], cols[1] - right)
 
 
 def _inside(span: tuple[int, int], size: int) -> tuple[int, int]:

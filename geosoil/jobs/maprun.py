@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from geosoil.errors import InputError, OutputError, listing
-from geosoil.grid.patches import lazy_window
 from geosoil.grid.spool import Ledger, Spool
 from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
@@ -24,7 +23,7 @@ from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
 from geosoil.jobs.plan import Plan
 from geosoil.jobs.provenance import describe, differences, flag_tags, gather_facts, key_of, map_tags
-from geosoil.jobs.task import Abandoned, Task, make_tile, remote_work
+from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
 from geosoil.jobs.train import created_now
 from geosoil.prep.masks import NODATA
 from geosoil.types import Progress
@@ -232,9 +231,9 @@ class MapRun:
                 progress(len(ledger.done) + len(ledger.failed), total, "mapping")
 
         def make(tile: Tile) -> None:
-            part, beyond = lazy_window(self.stack, tile.rows(self.task.halo), tile.columns(self.task.halo))
+            source = Source.of(self.stack, tile, self.task.halo)
             with suppress(Abandoned):
-                note(tile, make_tile(self.task, tile, part, beyond, self.work, lambda: stop.asked))
+                note(tile, make_tile(self.task, tile, source, self.work, lambda: stop.asked))
 
         with self._writing():
             if scheduler is None:

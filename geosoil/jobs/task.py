@@ -12,18 +12,19 @@ import numpy as np
 from dask.base import optimize
 
 from geosoil.errors import InputError
-from geosoil.grid.patches import fill_window, lazy_window
+from geosoil.grid.patches import fill_window, window_spans
 from geosoil.grid.spool import write_tile
 from geosoil.grid.tiles import BLOCK, Tile, blocks_of
+from geosoil.io.lazy import reader_of
 from geosoil.models.bundle import Bundle, Output, load_model
 from geosoil.prep.masks import NODATA, MaskPlan
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geosoil.types import Float32
+    from geosoil.types import Float32, WindowReader
 
-__all__ = ["Abandoned", "Masking", "Task", "Unseen", "make_tile", "remote_work"]
+__all__ = ["Abandoned", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work"]
 
 Unseen = Literal["error", "missing"]
 
@@ -180,20 +181,62 @@ def _at(error: InputError, tile: Tile) -> InputError:
     return InputError(error.message, code=error.code, details=[*error.details, f"where: {where}"], hint=error.hint)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The window of a tile, unread; it can be sent to another machine.
+
+    Attributes
+    ----------
+    inside : ((int, int), (int, int))
+        Rows and columns of the window that are in the scene.
+    beyond : (int, int, int, int)
+        Cells of it above, below, left and right of the scene.
+    reader : WindowReader or None
+        Reads them, where the scene is one of files.
+    part : DataArray or None
+        The lazy part of any other scene.
+    """
+
+    inside: tuple[tuple[int, int], tuple[int, int]]
+    beyond: tuple[int, int, int, int]
+    reader: WindowReader | None = None
+    part: xr.DataArray | None = None
+
+    @classmethod
+    def of(cls, stack: xr.DataArray, tile: Tile, halo: int) -> Source:
+        """The window of a tile with its halo."""
+        inside, beyond = window_spans(stack.shape[1:], tile.rows(halo), tile.columns(halo))
+        reader = reader_of(stack.data) if stack.chunks is not None else None
+        if reader is not None:
+            # Straight from the files: no graph to build, no copy to make.
+            return cls(inside, beyond, reader=reader)
+        part = stack.isel(y=slice(*inside[0]), x=slice(*inside[1]))
+        if part.chunks is not None:
+            # The graph of this window alone, not of the whole scene.
+            part = part.copy(data=optimize(part.data)[0])
+        return cls(inside, beyond, part=part)
+
+    def read(self) -> Float32:
+        """The window (B, h, w) on the calling thread, NaN where there is no data and outside the scene."""
+        if self.reader is None:
+            assert self.part is not None  # noqa: S101 - `of` gives the one or the other
+            return fill_window(self.part, self.beyond)
+        values = self.reader.read(np.arange(self.reader.shape[0]), *self.inside)
+        if not any(self.beyond):
+            return values
+        pads = ((0, 0), self.beyond[:2], self.beyond[2:])
+        return np.pad(values, pads, constant_values=np.nan)
+
+
 def make_tile(
-    task: Task,
-    tile: Tile,
-    part: xr.DataArray,
-    beyond: tuple[int, int, int, int],
-    work: Path,
-    stopped: Callable[[], bool] = bool,
+    task: Task, tile: Tile, source: Source, work: Path, stopped: Callable[[], bool] = bool
 ) -> int | InputError | None:
     """Read, predict and spool a tile.
 
     Parameters
     ----------
-    part, beyond
-        What `lazy_window` gives for the tile and the task's halo.
+    source : Source
+        The tile's window with the task's halo.
     work : Path
         Folder of the spool.
 
@@ -203,7 +246,7 @@ def make_tile(
         As `write_tile`; an unreadable part of the scene is given back, not raised, so that others can go on.
     """
     try:
-        values = task.predict(fill_window(part, beyond), tile, stopped)
+        values = task.predict(source.read(), tile, stopped)
     except InputError as error:
         return error
     return write_tile(work, tile, values)
@@ -221,13 +264,6 @@ class _Recipe:
     masking: Masking | None
 
 
-@dataclass(frozen=True)
-class _Sealed:
-    """A lazy part of a scene that a cluster passes on as it is, rather than compute it as an argument."""
-
-    part: xr.DataArray
-
-
 @lru_cache(maxsize=8)
 def _task_of(recipe: _Recipe) -> Task:
     """The task on a worker, which loads the models once for all its tiles."""
@@ -235,10 +271,8 @@ def _task_of(recipe: _Recipe) -> Task:
     return Task(models, recipe.places, recipe.halo, recipe.statistics, recipe.unseen, recipe.masking)
 
 
-def _make_remote(
-    recipe: _Recipe, tile: Tile, sealed: _Sealed, beyond: tuple[int, int, int, int], work: Path
-) -> int | InputError | None:
-    return make_tile(_task_of(recipe), tile, sealed.part, beyond, work)
+def _make_remote(recipe: _Recipe, tile: Tile, source: Source, work: Path) -> int | InputError | None:
+    return make_tile(_task_of(recipe), tile, source, work)
 
 
 def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, Tile], Any]:
@@ -260,10 +294,6 @@ def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, T
     recipe = _Recipe(files, task.places, task.halo, task.statistics, task.unseen, task.masking)
 
     def submit(client: Any, tile: Tile) -> Any:
-        part, beyond = lazy_window(stack, tile.rows(task.halo), tile.columns(task.halo))
-        if part.chunks is not None:
-            # The graph of this window alone, not of the whole scene.
-            part = part.copy(data=optimize(part.data)[0])
-        return client.submit(_make_remote, recipe, tile, _Sealed(part), beyond, work, pure=False)
+        return client.submit(_make_remote, recipe, tile, Source.of(stack, tile, task.halo), work, pure=False)
 
     return submit
