@@ -320,7 +320,8 @@ def _in_our_unit(meaning: _Meaning, sample: _Sample, bands: Bands, words: Mappin
     for text in (*(words.get(name, "") for name in ("data units", "units", "radiance units", "unit")), title):
         factor = radiance_factor(text)
         if factor is not None:
-            return _times(meaning, factor, f"radiance in {text.strip('{} ')} x {factor:g} is in {RADIANCE_UNITS}")
+            stated = f"radiance in {text.strip('{} ')} is multiplied by {factor:g} to {RADIANCE_UNITS}"
+            return _times(meaning, factor, stated) if factor != 1 else meaning
     visible = [place for place in sample.bands if 500 <= bands.wavelength_nm[place] <= 700]
     high = sample.high(meaning.scaling, visible) if visible else None
     if high is None:

@@ -290,8 +290,8 @@ def detectors(wavelength_nm: Sequence[float]) -> list[range]:
 def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") -> tuple[Bands, tuple[str, ...]]:
     """Mark the bands that another detector covers better as not good; the order stays.
 
-    Where two detectors overlap, the one that begins at shorter wavelengths is kept up to the join and the other one
-    from there on.
+    Where the good bands of two detectors overlap, the one that begins at shorter wavelengths is kept up to the join,
+    and the other one from there on.
 
     Parameters
     ----------
@@ -319,6 +319,8 @@ def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") ->
     good = list(bands.good) or [True] * len(bands)
     why = list(bands.why) or [""] * len(bands)
     notes = []
+    # A list of bad bands may have cut the overlap already.
+    runs = [kept for run in runs if (kept := [place for place in run if good[place]])]
     for pair in combinations(runs, 2):
         shorter, longer = sorted(pair, key=lambda run: float(wavelength[run].min()))
         low, high = float(wavelength[longer].min()), float(wavelength[shorter].max())

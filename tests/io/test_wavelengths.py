@@ -55,9 +55,16 @@ def test_a_detector_within_another_is_told_and_not_cut() -> None:
 
 
 def test_what_is_bad_already_keeps_its_reason() -> None:
+    listed = Spectral.of([400, 500, 600, 700, 560, 660, 760], "nm", good=[True] * 3 + [False] + [True] * 3, where="c")
+    marked, _ = mark_overlaps(listed.bands(list("abcdefg")))
+    assert marked.why == ("", "", OVERLAP, "listed bad in the file", OVERLAP, "", "")
+
+
+def test_an_overlap_that_the_file_has_cut_is_not_cut_again() -> None:
     listed = Spectral.of([400, 500, 600, 560, 660, 760], "nm", good=[True, True, False, True, True, True], where="c")
-    marked, _ = mark_overlaps(listed.bands(list("abcdef")))
-    assert marked.why == ("", "", "listed bad in the file", OVERLAP, "", "")
+    marked, notes = mark_overlaps(listed.bands(list("abcdef")))
+    assert marked.good == (True, True, False, True, True, True)
+    assert not notes
 
 
 def test_bands_without_a_wavelength_are_not_used_and_part_no_detector() -> None:

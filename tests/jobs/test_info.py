@@ -20,10 +20,11 @@ import geosoil
 from geosoil.bands import Bands
 from geosoil.config import load_study
 from geosoil.errors import OutputError, UsageError
+from geosoil.io.envi import write_envi
 from geosoil.jobs.cubes import shown_bands
 from geosoil.jobs.info import describe, info
 from geosoil.jobs.train import train
-from geosoil.testing import make_scene, write_raster
+from geosoil.testing import make_product, make_scene, write_raster
 
 if TYPE_CHECKING:
     from ..conftest import Command  # noqa: TID252  (tests are no package that is installed)
@@ -155,6 +156,38 @@ def test_a_cube_without_map_is_told_in_sensor_geometry(tmp_path: Path) -> None:
     assert info(path)["crs"] is None
     scene = geosoil.open_scene(path, mapped=False)
     assert told(scene).splitlines()[1:3] == text.splitlines()[1:3]
+
+
+def test_a_delivered_product_is_told_unpacked_and_packed(tmp_path: Path) -> None:
+    product = make_product(tmp_path / "open", "GF5B", (24, 28))
+    packed = make_product(tmp_path / "packed", "GF5B", (24, 28), archive=".tar.gz")
+    pieces = (
+        "GF-5B AHSI, acquired 2022-10-08",
+        "values are radiance in W m-2 sr-1 um-1",
+        "detector 1: 150 bands, 390.3 to 1028.02 nm",
+        "detector 2: 180 bands, 1009 to 2515.577 nm",
+        "beyond the join at 1009 nm: 5, VN146 to VN150",
+    )
+    unpacked, archived = told(product.path), told(packed.path)
+    for piece in pieces:
+        assert piece in unpacked
+        assert piece in archived
+    assert "330 bands of 28 x 24 cells" in unpacked
+    assert "sensor geometry" in unpacked
+    assert "unpack it first" in archived
+    assert info(packed.path)["kind"] == "product"
+
+
+def test_an_exported_product_comes_back_with_its_bands(tmp_path: Path) -> None:
+    product = make_product(tmp_path / "open", "GF5B", (24, 28))
+    scene = geosoil.open_scene(product.path, mapped=False)
+    write_envi(tmp_path / "radiance.bil", scene)
+    again = geosoil.open_scene(tmp_path / "radiance.bil", mapped=False)
+    np.testing.assert_array_equal(again.values, scene.values)
+    for field in ("names", "wavelength_nm", "fwhm_nm", "good"):
+        assert getattr(Bands.of(again), field) == getattr(Bands.of(scene), field)
+    for name in ("quantity", "units", "sensor", "acquired", "sun_zenith_deg"):
+        assert again.attrs[name] == scene.attrs[name]
 
 
 def test_scale_and_wavelengths_can_be_said(tmp_path: Path, geosoil: Command) -> None:
