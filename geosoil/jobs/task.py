@@ -143,9 +143,9 @@ class Task:
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
                 cut = self.halo - model.patch // 2
-                window = block[list(places), cut : block.shape[1] - cut, cut : block.shape[2] - cut]
+                window = block[:, cut : block.shape[1] - cut, cut : block.shape[2] - cut]
                 try:
-                    found = model.predict_block(window, self.statistics, unseen=self.unseen)
+                    found = model.predict_block(window, self.statistics, unseen=self.unseen, places=places)
                 except InputError as error:
                     raise _at(error, tile) from error
                 inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]

@@ -29,7 +29,7 @@ from geosoil.types import PathLike, Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Float32, Float64
+    from geosoil.types import Bool, Float32, Float64
 
 __all__ = ["Bundle", "Card", "Output", "load_model"]
 
@@ -201,6 +201,7 @@ class Bundle:
         statistics: Sequence[str] = ("mean",),
         *,
         unseen: Literal["error", "missing"] = "error",
+        places: Sequence[int] | None = None,
     ) -> Float32:
         """A block of the map.
 
@@ -208,6 +209,8 @@ class Bundle:
         ----------
         raw : (B, h + patch - 1, w + patch - 1) float32
             The model's bands with a halo of half a patch, NaN where there is no data.
+        places : sequence of int, optional
+            Where the model's bands are in `raw`, which may then hold more.
         statistics : sequence of str
             As in `predict`.
         unseen : {"error", "missing"}
@@ -221,8 +224,8 @@ class Bundle:
         tables = [self._back(statistic) for statistic in statistics]
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
-        features = self.encoder.encode(raw, unseen=unseen)
-        valid = self.encoder.valid(raw)[halo : halo + height, halo : halo + width]
+        features, valid = self._features(raw, unseen, places)
+        valid = valid[halo : halo + height, halo : halo + width]
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
         if not valid.any():
             return maps
@@ -233,6 +236,15 @@ class Bundle:
                 table[target](scaled[target], out=out)
                 out[~valid] = np.nan
         return maps
+
+    def _features(
+        self, raw: Float32, unseen: Literal["error", "missing"], places: Sequence[int] | None
+    ) -> tuple[Float32, Bool]:
+        """Features of a block, and where it is valid."""
+        if self.encoder.as_is:
+            return self.encoder.gather(raw, range(len(raw)) if places is None else places)
+        own = raw if places is None else raw[list(places)]
+        return self.encoder.encode(own, unseen=unseen), self.encoder.valid(own)
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
         """One back-transformation a target, made once."""
