@@ -22,6 +22,8 @@ from geosoil.models.fusion import (
     restore_translator,
 )
 from geosoil.models.fusion_loss import divergence, kernel_variances, mmd, spectral_angle
+from geosoil.models.fusion_nets import Scale
+from geosoil.models.fusion_training import member_of, new_net
 from geosoil.models.standardise import _left_out_error
 
 Array = NDArray[np.float64]
@@ -268,18 +270,15 @@ def test_a_file_gives_the_same_and_chains_do_too(settings: FusionSettings) -> No
 
 
 def test_folded_layers_equal_the_network() -> None:
-    from geosoil.models.fusion import _member, _net
-    from geosoil.models.fusion_nets import Scale
-
     satellite, laboratory = pairs()
     settings = quick("vae", scale_output=True)
     torch.manual_seed(0)
-    net = _net(settings, satellite.shape[1]).eval()
+    net = new_net(settings, satellite.shape[1]).eval()
     inside, outside = Scale.of(satellite), Scale.of(laboratory)
     with torch.inference_mode():
         found = net(torch.from_numpy(inside.forward(satellite)))[0].numpy()
     rows = satellite.astype(np.float32)
-    for layer in _member(net, settings, inside, outside).chain:
+    for layer in member_of(net, settings, inside, outside).chain:
         rows = layer(rows)
     np.testing.assert_allclose(rows, found * outside.spread + outside.mean, atol=1e-5)
 
