@@ -120,7 +120,7 @@ class Landscape:
         elevation, valley = relief.at(x, y)
         east, north = relief.slopes(x, y)
         # Flat valleys gather what rain brings.
-        gathering = 1.2 * (valley - 0.35) - 9.0 * (np.hypot(east, north) - 0.06)
+        gathering = 1.2 * (valley - 0.35) - 16.0 * (np.hypot(east, north) - 0.06)
         members, weights = _mixture(self._scores(x, y, gathering))
         properties = self._properties(x, y, gathering, members, weights)
         lake = relief.lake_share(x, y) > 0.999
@@ -153,7 +153,7 @@ class Landscape:
         """Standard scores of organic matter, iron and clay, ``(..., 3)``."""
         iron = 0.93 * self._field(1, 1.2).at(x, y) + 0.35 * self._fine(2).at(x, y)
         clay = 0.8 * iron + 0.55 * self._field(3, 0.9).at(x, y) + 0.25 * self._fine(4).at(x, y)
-        organic = 0.75 * self._field(5, 0.8).at(x, y) + 0.35 * self._fine(6).at(x, y) + 0.5 * gathering - 0.3 * iron
+        organic = 0.6 * self._field(5, 0.8).at(x, y) + 0.35 * self._fine(6).at(x, y) + 0.7 * gathering - 0.3 * iron
         # The few soils of much organic matter stay rare.
         return np.stack([1.9 * np.tanh(organic / 1.9), iron, clay], axis=-1)
 
@@ -165,7 +165,7 @@ class Landscape:
         found = {"som": _blend(weights, library.som[members])}
         for number, (code, (mean, organic, iron, clay, hidden)) in enumerate(_METALS.items()):
             unseen = (
-                0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.4 * gathering
+                0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.8 * gathering
             )
             seen = organic * known[0] + iron * known[1] + clay * known[2]
             found[code] = np.exp(mean + seen + hidden * unseen)
