@@ -129,7 +129,13 @@ def command(
             progress=progress,
             command=shlex.join(["geosoil", *sys.argv[1:]]),
         )
-    others = {"project": made.project, "report": made.report}
+    if spectra is not None:
+        from geosoil.jobs.generate import generate
+
+        reading = {name: common[name] for name in ("masks", "land_use", "wavelengths", "scale", "crs")}
+        with progress_bar(quiet) as progress:
+            generate(models[0], scene, spectra, **reading, overwrite=overwrite, progress=progress)
+    others = {"spectra": spectra, "project": made.project, "report": made.report}
     lines = [*(str(path) for path in made.maps), *(f"{name}: {path}" for name, path in others.items() if path)]
     document = {
         "folder": str(made.folder),
