@@ -53,6 +53,7 @@ def command(
     settings = load_study(
         study,
         property=code,
+        invert__properties=None if code is None else [code],
         seed=seed,
         compare__repeats=repeats,
         compare__folds=folds,

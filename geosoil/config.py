@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from geosoil.prep.steps import parse_steps
 
 from .errors import GeosoilError, InputError, UsageError
 from .soil import STANDARD_DEPTHS, Depth, Property, parse_depths, properties, property_of
@@ -188,10 +191,13 @@ class SpectraConfig(_Record):
     keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
 
 
+FusionKind = Literal["ridge", "none", "ds", "pds", "epo", "pls", "autoencoder", "vae"]
+
+
 class FusionConfig(_Record):
     """How satellite spectra are made laboratory-like; what is not given is as suits the kind."""
 
-    kind: str = Field("", description="residual, vae, autoencoder, pls, pds, ds, epo or none; default: the best known")
+    kind: FusionKind | None = Field(None, description="how they are made; default: the best known")
     components: int | None = Field(None, ge=1)
     window: int | None = Field(None, ge=1)
     latent: int | None = Field(None, ge=1)
@@ -234,14 +240,42 @@ class InvertConfig(_Record):
     cars_repeats: int = Field(10, ge=1)
     components: int = Field(20, ge=1, description="most components of PLSR; the count is searched")
 
+    @field_validator("steps")
+    @classmethod
+    def _known_steps(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_steps(value)
+        return value
+
+
+MaskRule = Literal[
+    "ndvi", "ncai", "nbr2", "ndwi", "dark_water", "cloud", "cirrus", "cirrus_blue", "cirrus_ratio",
+    "ndsi", "snow_nir", "shadow", "shadow_swir",
+]  # fmt: skip
+Mask = Literal[
+    "cloud", "thin cloud", "shadow", "water", "green vegetation", "dry vegetation", "snow or ice", "land use",
+    "residue or wet soil",
+]  # fmt: skip
+
 
 class MaskConfig(_Record):
     """Which cells are no bare soil; thresholds as in `prep.masks.MaskRules`."""
 
     use: bool = True
-    off: tuple[str, ...] = Field((), description="masks to leave out, such as water or shadow")
+    off: tuple[Mask, ...] = Field((), description="masks to leave out, such as water or shadow")
     land_use: str | None = Field(None, description="raster with codes of the land use")
-    rules: dict[str, float | tuple[int, ...] | None] = Field({}, description="thresholds: ndvi = 0.25")
+    leave_out: tuple[int, ...] = Field((), description="codes of the land use that are left out")
+    rules: dict[MaskRule, Annotated[float, Field(ge=-1, le=2)] | None] = Field(
+        {}, description="thresholds: ndvi = 0.25; false: no such mask"
+    )
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _switched_off(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if True in [one for one in value.values() if isinstance(one, bool)]:
+            raise ValueError("a rule takes a threshold, or false to switch it off")
+        return {name: None if one is False else one for name, one in value.items()}
 
 
 class ValidationConfig(_Record):
@@ -268,7 +302,7 @@ class CompareConfig(_Record):
         ("laboratory", "satellite", "generated", "mixed"), description="spectra to compare, in a study of spectra"
     )
     heads: tuple[HeadKind, ...] = Field(("plsr", "svr"), description="regressions to compare on them")
-    fusions: tuple[str, ...] = Field((), description="other ways of fusion to compare, such as pds, ds, epo, vae")
+    fusions: tuple[FusionKind, ...] = Field((), description="other ways of fusion to compare, such as pds, epo, vae")
     losses: bool = Field(False, description="ablation of the losses of the published fusion")
     published: bool = Field(False, description="the published protocol too, which is optimistic, on one split")
 
@@ -413,6 +447,11 @@ def _refusal(error: ValidationError) -> UsageError:
         if isinstance(cause, GeosoilError):
             text = "; ".join((cause.message, *cause.details))
             hints.append(cause.hint)
+        if one["type"] == "literal_error":
+            near = get_close_matches(str(one["input"]), re.findall(r"'([^']*)'", one["ctx"]["expected"]), n=1)
+            place = ".".join(part for part in place.split(".") if part != "[key]")
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            text = f"{str(one['input'])[:30]!r} is not known{meant}; known: {one['ctx']['expected']}"
         if one["type"] == "extra_forbidden":
             near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
             text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -260,9 +260,13 @@ def published_split(values: Float64) -> Bool:
 
 
 def folds_of_pairs(data: PairSet, scheme: str, folds: int, seed: int, block_m: float | None = None) -> Int64:
-    """The fold of each sample: ``random``, or ``spatial`` in blocks."""
+    """The fold of each sample: ``random``, or ``spatial`` in blocks.
+
+    Samples of one cell have one spectrum, and share a fold.
+    """
     if scheme == "random":
-        return random_folds(np.arange(len(data)), folds, seed)
+        _, first, place = np.unique(data.satellite, axis=0, return_index=True, return_inverse=True)
+        return random_folds(first[place], folds, seed)
     if data.points is None:
         raise InputError(
             "spatial folds need places, and the spectra come from tables without any",

@@ -94,7 +94,7 @@ def map(
     align: PathLike | None = None,
     crs: str | None = None,
     unseen: Unseen = "error",
-    masks: MaskRules | Literal["auto"] | None = "auto",
+    masks: MaskRules | Mapping[str, Any] | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
     wavelengths: PathLike | None = None,
     scale: float | None = None,
@@ -140,9 +140,10 @@ def map(
         CRS of sources that have none.
     unseen : {"error", "missing"}
         What to do with class codes that training did not see.
-    masks : MaskRules, "auto" or None
+    masks : MaskRules, mapping, "auto" or None
         Which cells are no bare soil and stay empty; ``masked.tif`` says which and why. By default models of spectra
-        mask as they were trained, and models of covariates do not.
+        mask as they were trained, and models of covariates do not; a mapping, such as ``{"ndvi": 0.25}``, changes some
+        of these rules.
     land_use : path, optional
         Raster with codes, of which ``masks.land_use`` stay empty.
     wavelengths, scale
@@ -243,7 +244,7 @@ def plan(
     band_map: Mapping[str, str] | None = None,
     align: PathLike | None = None,
     crs: str | None = None,
-    masks: MaskRules | Literal["auto"] | None = "auto",
+    masks: MaskRules | Mapping[str, Any] | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
     wavelengths: PathLike | None = None,
     scale: float | None = None,
@@ -279,7 +280,7 @@ def predict(
     align: PathLike | None = None,
     crs: str | None = None,
     unseen: Unseen = "error",
-    masks: MaskRules | Literal["auto"] | None = "auto",
+    masks: MaskRules | Mapping[str, Any] | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
     wavelengths: PathLike | None = None,
     scale: float | None = None,

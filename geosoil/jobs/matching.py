@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands, match_bands, match_wavelengths
-from geosoil.errors import InputError, UsageError, listing
+from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.io.addresses import is_remote
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
-from geosoil.prep.masks import MaskPlan, MaskRules
+from geosoil.prep.masks import NAMES, MaskPlan, MaskRules
 from geosoil.types import PathLike
 
-__all__ = ["Masks", "Models", "Reading", "Scene", "prepare", "typed_rules"]
+__all__ = ["Masks", "Models", "Reading", "Scene", "land_use_on", "prepare", "typed_rules"]
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +37,14 @@ class Masks:
 
     Attributes
     ----------
-    rules : MaskRules, "auto" or None
-        ``auto``: for models of spectra those that they were trained with, for models of covariates none.
+    rules : MaskRules, mapping, "auto" or None
+        ``auto``: for models of spectra those that they were trained with, for models of covariates none. A mapping
+        changes some of these.
     land_use : path, optional
         Raster with codes, of which `rules.land_use` are left out.
     """
 
-    rules: MaskRules | Literal["auto"] | None = "auto"
+    rules: MaskRules | Mapping[str, Any] | Literal["auto"] | None = "auto"
     land_use: PathLike | None = None
 
 
@@ -62,39 +65,43 @@ class Reading:
     scale: float | None = None
 
 
-def typed_rules(rules: Mapping[str, str], leave_out: str = "") -> MaskRules | Literal["auto"]:
-    """Rules as a user types them; those that a model was trained with where nothing is said.
+def typed_rules(rules: Mapping[str, str], leave_out: str = "") -> dict[str, Any]:
+    """What a user types changes in the rules that a model was trained with.
 
     Raises
     ------
     UsageError
         ``GS-MASK-RULE``: a rule that is not known, or a value that is no number.
 
-    >>> typed_rules({"ndvi": "0.25", "shadow": "off"}).shadow is None
-    True
-    >>> typed_rules({})
-    'auto'
+    >>> typed_rules({"ndvi": "0.25", "shadow": "off"}, "3,4")
+    {'ndvi': 0.25, 'shadow': None, 'land_use': (3, 4)}
     """
-    if not rules and not leave_out:
-        return "auto"
     known = [name for name in MaskRules.__dataclass_fields__ if name != "land_use"]
     found: dict[str, Any] = {}
     for name, text in rules.items():
         if name not in known:
+            near = get_close_matches(name, known, n=1)
             raise UsageError(
-                f"no mask rule is called {name!r}", code="GS-MASK-RULE", details=[f"rules: {listing(known, 20)}"]
+                f"no mask rule is called {name[:30]!r}",
+                code="GS-MASK-RULE",
+                details=[f"rules: {listing(known, 20)}"],
+                hint=f"did you mean {near[0]!r}?" if near else "name one of them",
             )
         try:
             found[name] = None if text.lower() in {"off", "none"} else float(text)
         except ValueError as error:
-            raise UsageError(f"mask rule {name} takes a number or off, not {text!r}", code="GS-MASK-RULE") from error
+            raise UsageError(
+                f"mask rule {name} takes a number or off, not {text[:30]!r}",
+                code="GS-MASK-RULE",
+                hint=f"write it as {name}=0.25 or {name}=off",
+            ) from error
     try:
         codes = tuple(int(one) for one in leave_out.split(",") if one.strip())
     except ValueError as error:
         raise UsageError(
-            f"{leave_out!r} are no codes of a land use", code="GS-MASK-RULE", hint="write them as 1,4,7"
+            f"{leave_out[:30]!r} are no codes of a land use", code="GS-MASK-RULE", hint="write them as 1,4,7"
         ) from error
-    return MaskRules(**found, land_use=codes)
+    return {**found, "land_use": codes} if codes else found
 
 
 _AUTO, _AS_IT_IS = Masks(), Reading()
@@ -129,7 +136,7 @@ def prepare(
     stack = _open(scene, bundles, band_map, reading)
     _check_quantity(bundles, stack)
     plan = _mask_plan(masks, bundles, stack)
-    stack, places = _needed(stack, bundles, band_map, plan.positions if plan else ())
+    stack, places = _needed(stack, bundles, band_map, None if plan is None else plan.positions)
     masking = None
     if plan is not None:
         stack, land_use = _with_land_use(stack, plan, masks.land_use)
@@ -190,7 +197,7 @@ def _absolute_source(source: Source) -> Source:
 
 
 def _needed(
-    stack: xr.DataArray, bundles: Sequence[Bundle], band_map: Mapping[str, str], masked: tuple[int, ...]
+    stack: xr.DataArray, bundles: Sequence[Bundle], band_map: Mapping[str, str], masked: tuple[int, ...] | None
 ) -> tuple[xr.DataArray, list[tuple[int, ...]]]:
     """The scene with the bands that are taken, and for each model, and last for the masks, where theirs are."""
     bands = Bands.of(stack)
@@ -198,7 +205,7 @@ def _needed(
     stray = [name for name in band_map if all(name not in bundle.bands for bundle in bundles)]
     if stray:
         match_bands(offered, bundles[0].bands, band_map=band_map)  # raises, and says which bands there are
-    found = [_places_of(bundle, bands, band_map) for bundle in bundles] + ([list(masked)] if masked else [])
+    found = [_places_of(bundle, bands, band_map) for bundle in bundles] + ([] if masked is None else [list(masked)])
     union = sorted({place for places in found for place in places})
     where = {place: row for row, place in enumerate(union)}
     # Not isel with a list: dask would then read all bands of a chunk.
@@ -217,29 +224,66 @@ def _places_of(bundle: Bundle, bands: Bands, band_map: Mapping[str, str]) -> lis
 
 def _mask_plan(masks: Masks, bundles: Sequence[Bundle], stack: xr.DataArray) -> MaskPlan | None:
     """The rules on the scene's bands; None where nothing is masked."""
-    rules = masks.rules
-    if rules == "auto":
-        spectral = [bundle for bundle in bundles if bundle.card.quantity == "reflectance"]
-        if not spectral:
-            return None
-        rules = MaskRules(**spectral[0].card.settings.get("masks", {}))
+    rules = _rules(masks.rules, bundles)
+    if masks.land_use is not None and (rules is None or not rules.land_use):
+        raise UsageError(
+            "a land-use raster is given, and no codes of it that are left out",
+            code="GS-MASK-LANDUSE",
+            hint="name them: --leave-out 1,4",
+        )
     if rules is None:
         return None
     plan = rules.on(Bands.of(stack))
     for rule, why in plan.missing.items():
         log.warning("cannot mask %s: %s", rule, why)
-    return plan if plan.positions else None
+    return plan if plan.reasons else None
 
 
-def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | None) -> tuple[xr.DataArray, int]:
-    """The scene with the land use as a last band, and where that is; -1 where none is asked for."""
-    if not plan.rules.land_use:
-        return stack, -1
+def _rules(
+    given: MaskRules | Mapping[str, Any] | Literal["auto"] | None, bundles: Sequence[Bundle]
+) -> MaskRules | None:
+    """The rules that are meant: those given, or those of the models with what is changed in them."""
+    if given is None or isinstance(given, MaskRules):
+        return given
+    changes = {} if isinstance(given, str) else dict(given)
+    trained = [_trained_rules(bundle) for bundle in bundles if bundle.card.quantity == "reflectance"]
+    if any(one != trained[0] for one in trained):
+        log.warning("the models were trained with different masks; those of %r are used", bundles[0].card.name)
+    rules = trained[0] if trained else None
+    if rules is None and not changes:
+        return None
+    return replace(rules or MaskRules().without(*NAMES), **changes)
+
+
+def _trained_rules(bundle: Bundle) -> MaskRules | None:
+    """The masks that a model of spectra was trained with."""
+    held = bundle.card.settings.get("masks")
+    if held is None:
+        return None
+    try:
+        return MaskRules(**{**held, "land_use": tuple(int(one) for one in held.get("land_use", ()))})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the masks of model {bundle.card.name[:30]!r} are damaged",
+            code="GS-MODEL-DAMAGED",
+            details=[str(error)[:200]],
+            hint="train it again, or map with masks of your own",
+        ) from error
+
+
+def land_use_on(grid: GeoBox, land_use: PathLike | None) -> xr.DataArray:
+    """Codes of a land-use raster on a grid, (1, y, x).
+
+    Raises
+    ------
+    UsageError, InputError
+        ``GS-MASK-LANDUSE``: no raster is given, or it has several bands.
+    """
     if land_use is None:
         raise UsageError(
             "land-use codes are to be left out, and no land-use raster is given",
             code="GS-MASK-LANDUSE",
-            hint="name it: --land-use landuse.tif",
+            hint='name it: --land-use landuse.tif, or land_use = "landuse.tif" under [masks] in the study',
         )
     codes = open_scene(_absolute(land_use))
     if codes.sizes["band"] != 1:
@@ -248,8 +292,17 @@ def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | Non
             code="GS-MASK-LANDUSE",
             hint="write the band with the codes to a file of its own",
         )
-    if codes.odc.geobox != stack.odc.geobox:
-        codes = codes.odc.reproject(stack.odc.geobox, resampling="nearest", dst_nodata=float("nan"))
+    if codes.odc.geobox == grid:
+        return codes
+    put: xr.DataArray = codes.odc.reproject(grid, resampling="nearest", dst_nodata=float("nan"))
+    return put
+
+
+def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | None) -> tuple[xr.DataArray, int]:
+    """The scene with the land use as a last band, and where that is; -1 where none is asked for."""
+    if not plan.rules.land_use:
+        return stack, -1
+    codes = land_use_on(stack.odc.geobox, land_use)
     codes = codes.assign_coords(band=[_LAND_USE]).reset_coords(drop=True)
     bare = stack.drop_vars([name for name in stack.coords if name not in stack.dims])
     both = xr.concat([bare, codes.assign_coords(x=stack.x, y=stack.y)], dim="band", join="override")

@@ -15,10 +15,13 @@ from geosoil.bands import Bands
 from geosoil.config import SpectraConfig, Study
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.grid.patches import cells_of, extract_patches
+from geosoil.io.columns import find_role
+from geosoil.io.positions import headers_of
 from geosoil.io.raster import open_scene
 from geosoil.io.spectra import open_spectra
-from geosoil.io.tables import read_table
+from geosoil.io.tables import Table, read_table
 from geosoil.jobs.dataset import samples_of
+from geosoil.jobs.matching import land_use_on
 from geosoil.jobs.pairs import PairSet
 from geosoil.prep.bad_bands import DEFAULT_WINDOWS, bad_bands, describe_bad, scene_statistics
 from geosoil.prep.masks import MaskRules
@@ -105,6 +108,8 @@ def build_pairs(
     report: dict[str, Any] = {}
     if scene is None and study.scene.path is None:
         spectra = _spectra(_given(satellite, config.satellite, "satellite", "spectra"), config, "satellite")
+        if samples is None and study.samples.path is None:
+            study = study.model_copy(update={"samples": study.samples.model_copy(update={"id": "id"})})
         table = _values(study, samples if samples is not None else _placeless(study, spectra), report)
         seen = _from_table(spectra, config, table, report)
     else:
@@ -148,18 +153,25 @@ def _spectra(source: Any, config: SpectraConfig, which: str) -> xr.DataArray:
         found: xr.DataArray = source
         return found
     quantity = config.laboratory_quantity if which == "laboratory" else config.satellite_quantity
-    spectra = open_spectra(source, quantity=quantity, id=config.id, splice=config.splice and which == "laboratory")
+    splice = config.splice and which == "laboratory"
+    try:
+        spectra = open_spectra(source, quantity=quantity, id=config.id, splice=splice)
+    except InputError as error:
+        if error.code != "GS-SPECTRA-QUANTITY" or quantity is not None:
+            raise
+        hint = f'say it under [spectra]: {which}_quantity = "reflectance" (0 to 1), "percent" or "absorbance"'
+        raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
     for note in spectra.attrs.get("notes", ()):
         log.info("%s spectra: %s", which, note)
     return spectra
 
 
 def _values(study: Study, samples: gpd.GeoDataFrame | None, report: dict[str, Any]) -> pd.DataFrame:
-    """A row a sample, a column a property, and where it is; of samples with several layers the uppermost."""
+    """A row a sample by name, a column a property, and where it is; of several layers the uppermost."""
     columns, first = [], None
     reports = {}
     for code in study.inverted():
-        table = samples_of(study, study.declared(code), samples)
+        table = samples_of(study, study.declared(code), _of_property(samples, code))
         reports[code] = table.attrs.get("report", {})
         table = table.sort_values("top_cm", kind="stable").drop_duplicates("profile").set_index("profile")
         columns.append(table["value"].rename(code))
@@ -168,21 +180,39 @@ def _values(study: Study, samples: gpd.GeoDataFrame | None, report: dict[str, An
     report["samples"] = next(iter(reports.values()))
     report["by_property"] = reports
     found = gpd.GeoDataFrame(first, geometry="geometry").join(pd.concat(columns, axis=1))
-    return pd.DataFrame(found.set_index(found.index.astype(str)))
+    # By name, so that the order of the rows in a file decides nothing: neither folds nor sums.
+    return pd.DataFrame(found.set_index(found.index.astype(str))).sort_index()
+
+
+def _of_property(samples: Any, code: str) -> Any:
+    """Of samples that were read already, with their values in the properties' units, those of a property."""
+    read = {"profile", "property", "top_cm", "bottom_cm", "value"}
+    if not isinstance(samples, gpd.GeoDataFrame) or "report" not in samples.attrs or not read <= set(samples.columns):
+        return samples
+    found = samples[samples["property"] == code]
+    if not len(found):
+        held = listing(samples["property"].unique().tolist())
+        raise InputError(
+            f"the samples hold no values of {code}",
+            code="GS-SAMPLES-EMPTY",
+            details=[f"properties: {held}"],
+            hint="leave it out, or put the tables of several properties together",
+        )
+    return found
 
 
 def _placeless(study: Study, spectra: xr.DataArray) -> Any:
-    """The samples' table, or else that of the spectra; samples that are not on a map need no places."""
+    """The samples' table, or else that of the spectra; each sample at a made place, since nothing asks where it is."""
     if study.samples.path is None:
-        frame = spectra.attrs["table"].assign(sample_of_spectrum=spectra["sample"].values)
-        name: str | None = "sample_of_spectrum"
+        table = Table(spectra.attrs["table"].assign(id=spectra["sample"].values), "the table of the spectra")
     else:
-        frame, name = read_table(study.samples.path, layer=study.samples.layer).frame, study.samples.id
+        table = read_table(study.samples.path, layer=study.samples.layer)
+    frame = table.frame
     if isinstance(frame, gpd.GeoDataFrame):
         return frame
-    points = gpd.points_from_xy(np.zeros(len(frame)), np.zeros(len(frame)))
-    placed = gpd.GeoDataFrame(frame, geometry=points, crs="EPSG:4326")
-    return placed.rename(columns={name: "id"}) if name else placed
+    header = find_role(headers_of(table), "id", study.samples.id, table.name)
+    number = np.arange(len(frame)) if header is None else pd.factorize(frame[header.text])[0]
+    return gpd.GeoDataFrame(frame, geometry=gpd.points_from_xy(number / 1e4, np.zeros(len(frame))), crs="EPSG:4326")
 
 
 def _depth(study: Study, table: pd.DataFrame) -> Depth:
@@ -206,17 +236,34 @@ def _from_table(spectra: xr.DataArray, config: SpectraConfig, table: pd.DataFram
     good = np.flatnonzero(bands.good)
     names = spectra["sample"].values.astype(str)
     known = np.isin(names, table.index)
-    report["without_samples"] = int((~known).sum())
-    values = np.asarray(spectra.values, np.float64)[known][:, good]
-    whole = np.isfinite(values).all(axis=1)
-    report["no_data"] = [str(one) for one in names[known][~whole]]
+    report["without_samples"] = len(np.unique(names[~known]))
+    found, values = _one_each(names[known], np.asarray(spectra.values, np.float64)[known][:, good], "satellite", report)
+    report["no_data"] = sorted(set(names[known]) - set(found))
     return _Seen(
-        names=names[known][whole].astype(object),
-        satellite=values[whole],
+        names=found,
+        satellite=values,
         bands=bands.take(good.tolist()),
         offered=bands,
         sources=tuple(spectra.attrs.get("sources", ())),
     )
+
+
+def _one_each(
+    names: NDArray[np.str_], values: Float64, which: str, report: dict[str, Any]
+) -> tuple[NDArray[np.object_], Float64]:
+    """A spectrum for each name, in their order: the mean of repeated measurements without missing values.
+
+    Repeats must not become samples of their own, which would fall into different folds.
+    """
+    whole = np.isfinite(values).all(axis=1)
+    found, place, counts = np.unique(names[whole], return_inverse=True, return_counts=True)
+    mean = np.zeros((len(found), values.shape[1]))
+    np.add.at(mean, place, values[whole])
+    repeated = int((counts > 1).sum())
+    if repeated:
+        report[f"{which}_repeats"] = repeated
+        log.info("%d samples have several %s spectra; their means are taken", repeated, which)
+    return found.astype(object), mean / counts[:, None]
 
 
 def _bands_of(spectra: xr.DataArray) -> Bands:
@@ -235,15 +282,11 @@ def _marked(bands: Bands, config: SpectraConfig, statistics: Any = None) -> Band
 
 def mask_rules(study: Study) -> MaskRules | None:
     """The masks of a study; None where it wants none."""
-    if not study.masks.use:
+    config = study.masks
+    if not config.use:
         return None
-    settings: dict[str, Any] = dict(study.masks.rules)
-    try:
-        rules = MaskRules(**settings)
-    except TypeError as error:
-        known = listing(sorted(MaskRules.__dataclass_fields__))
-        raise UsageError(f"mask rules: {error}", code="GS-MASK-RULE", details=[f"known: {known}"]) from error
-    return rules.without(*study.masks.off) if study.masks.off else rules
+    settings: dict[str, Any] = {**config.rules}
+    return MaskRules(**settings, land_use=config.leave_out).without(*config.off)
 
 
 def _from_scene(
@@ -265,7 +308,9 @@ def _from_scene(
     report["outside"] = [str(one) for one in points.index[~inside]]
     points, rows, columns = points[inside], rows[inside], columns[inside]
     patches = extract_patches(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y), 3, progress)
-    clear = _clear(study, bands, patches, report)
+    land_use = _land_use(study, cube, points, progress)
+    # On the file's own bands, as in mapping: one that is too striped for a regression may well show a cloud.
+    clear = _clear(study, Bands.of(cube), patches, land_use, report)
     good = np.flatnonzero(bands.good)
     spectra = np.ascontiguousarray(patches[:, good])
     whole = np.isfinite(spectra[:, :, 1, 1]).all(axis=1)
@@ -311,18 +356,31 @@ def _check_cube(cube: xr.DataArray) -> None:
         )
 
 
-def _clear(study: Study, bands: Bands, patches: Float32, report: dict[str, Any]) -> Bool:
+def _land_use(
+    study: Study, cube: xr.DataArray, points: gpd.GeoDataFrame, progress: Progress
+) -> NDArray[np.int64] | None:
+    """Codes of the land use round the samples, (n, 3, 3); None where none are left out."""
+    rules = mask_rules(study)
+    if rules is None or not rules.land_use:
+        return None
+    codes = land_use_on(cube.odc.geobox, study.masks.land_use)
+    found = extract_patches(codes, np.asarray(points.geometry.x), np.asarray(points.geometry.y), 3, progress)
+    return np.nan_to_num(found[:, 0], nan=-1).astype(np.int64)
+
+
+def _clear(
+    study: Study, bands: Bands, patches: Float32, land_use: NDArray[np.int64] | None, report: dict[str, Any]
+) -> Bool:
     """Which cells of the patches (n, 3, 3) no mask takes."""
     rules = mask_rules(study)
     count = len(patches)
     if rules is None:
         return np.ones((count, 3, 3), np.bool_)
-    plan = replace(rules, land_use=()).on(bands)
+    plan = rules.on(bands)
     report["masks"] = plan.describe().splitlines()
-    if not plan.positions:
-        return np.ones((count, 3, 3), np.bool_)
     values = patches[:, list(plan.positions)].transpose(1, 0, 2, 3).reshape(len(plan.positions), count * 3, 3)
-    flags = plan.flags(np.ascontiguousarray(values))
+    codes = None if land_use is None else land_use.reshape(count * 3, 3)
+    flags = plan.flags(np.ascontiguousarray(values), codes)
     clear: Bool = (flags == 0).reshape(count, 3, 3)
     return clear
 
@@ -335,9 +393,8 @@ def _with_laboratory(
         return seen
     spectra = _spectra(laboratory if laboratory is not None else config.laboratory, config, "laboratory")
     names = spectra["sample"].values.astype(str)
-    values = np.asarray(spectra.values, np.float64)
-    usable = np.asarray(np.isfinite(values).all(axis=1), np.bool_)
-    place = {name: row for row, name in enumerate(names) if usable[row]}
+    known, values = _one_each(names, np.asarray(spectra.values, np.float64), "laboratory", report)
+    place = {str(name): row for row, name in enumerate(known)}
     has = np.array([str(one) in place for one in seen.names], np.bool_)
     report["without_laboratory"] = [str(one) for one in seen.names[~has]]
     if not has.any():
