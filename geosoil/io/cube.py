@@ -133,7 +133,8 @@ def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile) -> Spectral |
         for name in ("wavelength", "fwhm", "bbl")
         if all(name in one for one in each)
     }
-    return enviheader.spectral_of({**lists, "wavelength units": units.pop()}, len(each), where)
+    found = enviheader.spectral_of({**lists, "wavelength units": units.pop()}, len(each), where)
+    return found and replace(found, why=tuple(one.get("why", "") for one in each))
 
 
 def _table_beside(file: RasterFile) -> Path | None:
@@ -184,6 +185,9 @@ def facts_of(words: Mapping[str, str]) -> dict[str, Any]:
     sensor = next((words[name] for name in ("sensor", "sensor type", "instrument") if words.get(name)), "")
     if sensor.strip("{} ").lower() not in {"", "unknown"}:
         found["sensor"] = sensor.strip("{} ")
+    level = words.get("reflectance level", "")
+    if level:
+        found["level"] = level
     acquired = words.get("acquisition time", words.get("acquired", "")).strip("{} ")
     try:
         datetime.fromisoformat(acquired)

@@ -65,12 +65,15 @@ class Spectral:
         The file's own list of good bands; empty where it has none.
     notes : tuple of str
         What had to be decided.
+    why : tuple of str
+        What the file says of bands that are not good; empty where it says nothing.
     """
 
     wavelength_nm: tuple[float, ...]
     fwhm_nm: tuple[float, ...] = ()
     good: tuple[bool, ...] = ()
     notes: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -122,9 +125,10 @@ class Spectral:
     def bands(self, names: Sequence[str], classes: Sequence[bool] = ()) -> Bands:
         """Bands of these names, with what is known of their wavelengths."""
         listed = self.good or (True,) * len(names)
+        said = self.why or ("",) * len(names)
         why = [
-            UNKNOWN if wavelength == 0 else "" if good else LISTED
-            for wavelength, good in zip(self.wavelength_nm, listed, strict=True)
+            UNKNOWN if wavelength == 0 else "" if good else reason or LISTED
+            for wavelength, good, reason in zip(self.wavelength_nm, listed, said, strict=True)
         ]
         return Bands(
             tuple(names),

@@ -351,7 +351,7 @@ def test_a_property_that_is_the_same_everywhere_gives_that_map(farm: Path, table
     table(put(slice(None), "soc_g_per_kg", "5"))
     ran = typed(*TRAIN, "--json")
     assert ran.code == 0, ran.err
-    assert strict(ran.out)["card"]["scores"][0]["R2"] is None
+    assert strict(ran.out)["card"]["properties"][0]["scores"][0]["R2"] is None
     told = typed("info", "new.gsm")
     assert "R2 -" in told.out
     assert strict(typed("info", "new.gsm", "--json").out)["kind"] == "model"

@@ -58,7 +58,7 @@ def test_train_then_info(geosoil: Command, typed: Command, farm: Path, edit: Edi
     found = typed("info", "soc.gsm", "--json").json
     assert found["schema"] == 1
     assert found["kind"] == "model"
-    assert found["scores"][0]["split"].startswith("random 3-fold")
+    assert found["properties"][0]["scores"][0]["split"].startswith("random 3-fold")
 
 
 @pytest.mark.timeout(180)
