@@ -35,6 +35,8 @@ __all__ = ["Bundle", "Card", "Output", "load_model"]
 
 _MOST_HEADER_BYTES = 100 * 2**20
 _TOLERANCE = 1e-5
+#: Rows that models of cells take at a time.
+_STRIP = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +226,15 @@ class Bundle:
         tables = [self._back(statistic) for statistic in statistics]
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
-        features, valid = self._features(raw, unseen, places)
-        valid = valid[halo : halo + height, halo : halo + width]
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
-        if not valid.any():
-            return maps
-        scaled = self.predictor.predict_tile(features)
+        if self.encoder.as_is and halo == 0:
+            scaled, valid = self._cell_by_cell(raw, range(len(raw)) if places is None else places)
+        else:
+            own = raw if places is None else raw[list(places)]
+            valid = self.encoder.valid(own)[halo : halo + height, halo : halo + width]
+            if not valid.any():
+                return maps
+            scaled = self.predictor.predict_tile(self.encoder.encode(own, unseen=unseen))
         for target in range(len(self.targets)):
             for place, table in enumerate(tables):
                 out = maps[target * len(statistics) + place]
@@ -237,14 +242,20 @@ class Bundle:
                 out[~valid] = np.nan
         return maps
 
-    def _features(
-        self, raw: Float32, unseen: Literal["error", "missing"], places: Sequence[int] | None
-    ) -> tuple[Float32, Bool]:
-        """Features of a block, and where it is valid."""
-        if self.encoder.as_is:
-            return self.encoder.gather(raw, range(len(raw)) if places is None else places)
-        own = raw if places is None else raw[list(places)]
-        return self.encoder.encode(own, unseen=unseen), self.encoder.valid(own)
+    def _cell_by_cell(self, raw: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
+        """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.
+
+        In strips of few rows, whose hundreds of bands stay in cache from being gathered to being read.
+        """
+        height, width = raw.shape[1:]
+        scaled = np.empty((len(self.targets), height, width), np.float32)
+        valid = np.empty((height, width), np.bool_)
+        for top in range(0, height, _STRIP):
+            rows = slice(top, min(top + _STRIP, height))
+            features, valid[rows] = self.encoder.gather(raw[:, rows], places)
+            if valid[rows].any():
+                scaled[:, rows] = self.predictor.predict_tile(features)
+        return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
         """One back-transformation a target, made once."""

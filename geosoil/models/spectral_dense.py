@@ -16,6 +16,7 @@ from torch import Tensor
 
 from geosoil.models.dense import Stage, pointwise_chain, pointwise_stage
 from geosoil.models.heads import Head, LinearHead, SvrHead
+from geosoil.models.loop import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DenseSpectra", "Readout"]
 
-#: Cells whose kernel values are in memory at once.
+#: Cells that go through at once, so that what is computed of them stays in cache.
 _PIECE = 4096
 
 
@@ -121,15 +122,16 @@ class DenseSpectra:
         """Preprocessed satellite spectra (n, p) to values (T, n)."""
         if self.translator is not None:
             rows = np.hstack([rows, self.translator.generate(rows)])
-        cells = torch.from_numpy(rows)
         out = np.empty((len(self.readers), len(rows)), np.float32)
-        with torch.inference_mode():
-            weight, bias = self.direct
-            made = torch.addmm(bias, cells, weight)
-            for stages in self.chains:
-                made += pointwise_chain(stages, _padded(cells), len(cells))
-            for place, reader in enumerate(self.readers):
-                out[place] = _read(reader, made)
+        weight, bias = self.direct
+        with torch.inference_mode(), one_thread():
+            for start in range(0, len(rows), _PIECE):
+                cells = torch.from_numpy(rows[start : start + _PIECE])
+                made = torch.addmm(bias, cells, weight)
+                for stages in self.chains:
+                    made += pointwise_chain(stages, _padded(cells), len(cells))
+                for place, reader in enumerate(self.readers):
+                    out[place, start : start + _PIECE] = _read(reader, made)
         return out
 
 
@@ -137,7 +139,7 @@ def _read(reader: int | _Kernel | tuple[Head, Int64], made: Tensor) -> NDArray[n
     if isinstance(reader, int):
         return made[:, reader].numpy()
     if isinstance(reader, _Kernel):
-        return torch.cat([reader(piece) for piece in torch.split(made, _PIECE)]).numpy()
+        return reader(made).numpy()
     head, columns = reader
     return head.predict(made.numpy()[:, columns]).astype(np.float32)
 
