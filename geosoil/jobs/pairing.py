@@ -31,6 +31,8 @@ from geosoil.soil import Depth
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import xarray as xr
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
@@ -120,13 +122,15 @@ def build_pairs(
         raise _too_few(len(seen.names), report)
     report["bands"] = describe_bad(seen.offered)
     codes = list(study.inverted())
+    values = table.reindex(list(seen.names))[codes].to_numpy(np.float64)
+    _check_values(codes, values)
     return PairSet(
         properties=tuple(study.declared(code) for code in codes),
         depth=_depth(study, table),
         names=seen.names.astype(str),
         satellite=seen.satellite,
         laboratory=seen.laboratory,
-        values=table.reindex(list(seen.names))[codes].to_numpy(np.float64),
+        values=values,
         bands=seen.bands,
         points=seen.points,
         geobox=seen.geobox,
@@ -285,7 +289,7 @@ def mask_rules(study: Study) -> MaskRules | None:
     config = study.masks
     if not config.use:
         return None
-    settings: dict[str, Any] = {**config.rules}
+    settings: dict[str, Any] = {str(rule): threshold for rule, threshold in config.rules.items()}
     return MaskRules(**settings, land_use=config.leave_out).without(*config.off)
 
 
@@ -420,6 +424,18 @@ def _on_bands(rows: Float64, source_nm: Float64, bands: Bands) -> Float64:
     else:
         weights = linear_weights(source_nm, centres)
     return np.asarray(resample(rows, weights), np.float64)
+
+
+def _check_values(codes: Sequence[str], values: Float64) -> None:
+    """Refuse a property that too few of the samples have."""
+    for code, count in zip(codes, np.isfinite(values).sum(axis=0), strict=True):
+        if count < LEAST_SAMPLES:
+            raise InputError(
+                f"{count} samples with {code} are too few to train a model of spectra",
+                code="GS-SAMPLES-FEW",
+                details=[f"needed: {LEAST_SAMPLES}; samples with spectra: {len(values)}"],
+                hint="leave it out of properties under [invert], or add samples",
+            )
 
 
 def _too_few(count: int, report: dict[str, Any]) -> InputError:

@@ -56,14 +56,15 @@ class TestJoin:
     ) -> None:
         assert len(pairs) == 60
         cube = open_scene(tailings / "cube.tif").compute()
-        wide = samples.pivot_table(index="sample_id", columns="property", values="value")
+        table = zip(samples["sample_id"], samples["property"], samples["value"], strict=True)
+        value = {(sample, code): value for sample, code, value in table}
         places = samples.drop_duplicates("sample_id").set_index("sample_id")
         for row in (0, 17, 59):
             name = str(pairs.names[row])
             place = places.loc[name]
             cell = cube.sel(x=place["x"], y=place["y"], method="nearest").sel(band=list(pairs.bands.names))
             assert np.array_equal(pairs.satellite[row], cell.values.astype(np.float64))
-            assert pairs.values[row].tolist() == [float(wide.loc[name, code]) for code in CODES]
+            assert pairs.values[row].tolist() == [value[name, code] for code in CODES]
         assert [soil.code for soil in pairs.properties] == list(CODES)
         assert (pairs.depth.top_cm, pairs.depth.bottom_cm) == (0, 20)
 
@@ -139,6 +140,14 @@ class TestJoin:
         assert len(found) == 60
         missing = np.isnan(found.values)
         assert np.argwhere(missing).tolist() == [[0, 0], [1, 0], [2, 0], [2, 1]]
+
+    def test_a_property_that_too_few_samples_have_is_refused(
+        self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
+    ) -> None:
+        kept = samples[(samples["property"] != "as") | (samples["sample_id"] < "S013")]
+        with pytest.raises(InputError, match="12 samples with as are too few") as caught:
+            build_pairs(written(tmp_path, kept, spectra, tailings))
+        assert caught.value.code == "GS-SAMPLES-FEW"
 
     def test_too_few_samples_say_where_they_went(
         self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
