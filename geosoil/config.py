@@ -180,6 +180,7 @@ class SpectraConfig(_Record):
 
     laboratory: str | None = Field(None, description="table or folder of laboratory spectra, a row or file a sample")
     satellite: str | None = Field(None, description="table of the same samples' satellite spectra, in place of a scene")
+    like: str | None = Field(None, description="cube to whose bands the spectra of `satellite` are brought")
     id: str | None = Field(None, description="column with the names of the samples; default: recognised by name")
     laboratory_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
     satellite_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
@@ -416,7 +417,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     places = (
         ("samples", ("path", "sites")),
         ("scene", ("path", "align", "wavelengths")),
-        ("spectra", ("laboratory", "satellite")),
+        ("spectra", ("laboratory", "satellite", "like")),
         ("masks", ("land_use",)),
     )
     for section, keys in places:

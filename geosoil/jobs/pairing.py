@@ -235,13 +235,19 @@ def _depth(study: Study, table: pd.DataFrame) -> Depth:
 
 
 def _from_table(spectra: xr.DataArray, config: SpectraConfig, table: pd.DataFrame, report: dict[str, Any]) -> _Seen:
-    """Satellite spectra that stand in a table."""
-    bands = _marked(_bands_of(spectra), config)
+    """Satellite spectra that stand in a table, or finer ones brought to the bands of a cube."""
+    own = _bands_of(spectra)
+    bands = _marked(own if config.like is None else Bands.of(open_scene(config.like, mapped=False)), config)
     good = np.flatnonzero(bands.good)
     names = spectra["sample"].values.astype(str)
     known = np.isin(names, table.index)
     report["without_samples"] = len(np.unique(names[~known]))
-    found, values = _one_each(names[known], np.asarray(spectra.values, np.float64)[known][:, good], "satellite", report)
+    rows = np.asarray(spectra.values, np.float64)[known]
+    if config.like is None:
+        rows = rows[:, good]
+    else:
+        rows = _on_bands(rows, np.asarray(own.wavelength_nm, np.float64), bands.take(good.tolist()))
+    found, values = _one_each(names[known], rows, "satellite", report)
     report["no_data"] = sorted(set(names[known]) - set(found))
     return _Seen(
         names=found,
