@@ -24,6 +24,7 @@ from geosoil.jobs.inversion import (
     TrainingFits,
     cross_validate_spectra,
     folds_of_pairs,
+    no_laboratory,
     recipe_of_spectra,
 )
 from geosoil.jobs.pairing import build_pairs, mask_rules
@@ -98,6 +99,8 @@ def invert(
     study = study if isinstance(study, Study) else load_study(study)
     check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
     recipe = recipe_of_spectra(study)
+    if recipe.generates and laboratory is None and (study.spectra is None or study.spectra.laboratory is None):
+        raise no_laboratory()
     data = build_pairs(
         study, samples=samples, scene=scene, laboratory=laboratory, satellite=satellite, progress=progress
     )
@@ -211,6 +214,7 @@ def _bundle(
         encoder=encoder.to_meta(),
         predictor=meta,
         quantity="reflectance",
+        level=str(data.report.get("level", "")),
         wavelength_nm=data.bands.wavelength_nm,
         fwhm_nm=data.bands.fwhm_nm,
         counts={

@@ -233,6 +233,8 @@ def _mask_plan(masks: Masks, bundles: Sequence[Bundle], stack: xr.DataArray) -> 
         )
     if rules is None:
         return None
+    if masks.rules == "auto":
+        rules = rules.at(str(stack.attrs.get("level", "")))
     plan = rules.on(Bands.of(stack))
     for rule, why in plan.missing.items():
         log.warning("cannot mask %s: %s", rule, why)
@@ -313,6 +315,15 @@ def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | Non
 
 def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
     """Refuse radiance or digital numbers for a model of reflectance."""
+    level = str(stack.attrs.get("level", ""))
+    for bundle in bundles:
+        if bundle.card.quantity and bundle.card.level != level:
+            log.warning(
+                "model %r was trained on reflectance at %s, and the scene's is at %s: its maps cannot be trusted",
+                bundle.card.name,
+                f"the {bundle.card.level}" if bundle.card.level else "the ground",
+                f"the {level}" if level else "the ground",
+            )
     wanted = {bundle.card.quantity for bundle in bundles} - {""}
     held = str(stack.attrs.get("quantity", ""))
     for quantity in sorted(wanted - {held}):

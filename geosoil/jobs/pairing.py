@@ -312,6 +312,7 @@ def _from_scene(
         scale=config.scale if scene is None else None,
     )
     _check_cube(cube)
+    report["level"] = str(cube.attrs.get("level", ""))
     bands = _marked(Bands.of(cube), study.spectra or SpectraConfig(), scene_statistics(cube))
     points = gpd.GeoDataFrame(table[["geometry"]], geometry="geometry").to_crs(cube.odc.geobox.crs.to_wkt())
     rows, columns, inside = cells_of(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y))
@@ -386,6 +387,8 @@ def _clear(
     count = len(patches)
     if rules is None:
         return np.ones((count, 3, 3), np.bool_)
+    if "cirrus" not in study.masks.rules:
+        rules = rules.at(str(report["level"]))
     plan = rules.on(bands)
     report["masks"] = plan.describe().splitlines()
     values = patches[:, list(plan.positions)].transpose(1, 0, 2, 3).reshape(len(plan.positions), count * 3, 3)

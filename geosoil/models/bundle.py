@@ -112,6 +112,7 @@ class Card(_Record):
     encoder: dict[str, Any]
     predictor: dict[str, Any]
     quantity: str = Field("", description="what the bands hold, where it matters: reflectance")
+    level: str = Field("", description="of reflectance: top of the atmosphere, or nothing for the ground")
     wavelength_nm: tuple[float, ...] = Field((), description="centres of the model's bands, where it knows them")
     fwhm_nm: tuple[float, ...] = ()
     counts: dict[str, Any] = {}
@@ -189,6 +190,7 @@ class Bundle:
         (n, T) float32
             NaN where the centre cell is not valid.
         """
+        self._check_bands(raw.shape[1])
         scaled = self.predictor.predict(self.encoder.encode(raw))
         values = np.empty_like(scaled)
         for place, back in enumerate(self._back(statistic)):
@@ -223,6 +225,7 @@ class Bundle:
         (T * len(statistics), h, w) float32
             In the order of `outputs`; NaN where a cell is not valid.
         """
+        self._check_bands(len(raw) if places is None else len(places))
         tables = [self._back(statistic) for statistic in statistics]
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
@@ -241,6 +244,15 @@ class Bundle:
                 table[target](scaled[target], out=out)
                 out[~valid] = np.nan
         return maps
+
+    def _check_bands(self, count: int) -> None:
+        """The kernels trust the number of bands."""
+        if count != len(self.bands):
+            raise ModelError(
+                f"the model takes {len(self.bands)} bands, and {count} are given",
+                code="GS-MODEL-FEATURES",
+                hint="give the bands of `bundle.bands`, in their order",
+            )
 
     def _cell_by_cell(self, raw: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
         """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.

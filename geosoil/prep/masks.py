@@ -141,6 +141,14 @@ class MaskRules:
             off["land_use"] = ()
         return replace(self, **off)
 
+    def at(self, level: str) -> MaskRules:
+        """The rules for reflectance of a level: high cloud is only seen at the ``top of the atmosphere``.
+
+        >>> MaskRules().at("").cirrus is None, MaskRules().at("top of the atmosphere").cirrus
+        (True, 0.04)
+        """
+        return self if level else replace(self, cirrus=None)
+
     def on(self, bands: Bands, *, tolerance_nm: float = 15.0) -> MaskPlan:
         """Find the bands for the rules.
 
