@@ -16,7 +16,7 @@ from geosoil.report.training import score_frame
 if TYPE_CHECKING:
     from geosoil.soil import Property
 
-__all__ = ["write_inversion"]
+__all__ = ["spectral_model", "write_inversion"]
 
 _HEADS = {
     "plsr": "partial least squares",
@@ -54,13 +54,18 @@ def write_inversion(
     spectra : mapping
         As ``jobs.invert.fitted_spectra``.
     """
-    sections = [_model(card), *(_property(card, soil, frame) for soil in properties), _spectra(properties, spectra)]
+    sections = [
+        spectral_model(card),
+        *(_property(card, soil, frame) for soil in properties),
+        _spectra(card, properties, spectra),
+    ]
     sections += [_samples(card, report), _bands(card)]
     names = ", ".join(soil.name for soil in properties)
     return write_report(path, f"{card.name}: model of spectra", sections, subtitle=names)
 
 
-def _model(card: Any) -> Section:
+def spectral_model(card: Any) -> Section:
+    """What a model of spectra is."""
     settings = card.settings["invert"]
     steps = ", ".join(settings["steps"]) or "none"
     selection = (
@@ -95,10 +100,16 @@ def _property(card: Any, soil: Property, frame: pd.DataFrame) -> Section:
     )
 
 
-def _spectra(properties: Sequence[Property], spectra: Mapping[str, Any]) -> Section:
-    figures = [("Mean spectra with the range of the middle 80 % of the samples.", spectra_figure(spectra))]
-    figures.append(("Wavelengths that each property keeps.", support_figure(properties, spectra)))
-    return Section("Spectra", figures=tuple(figures))
+def _spectra(card: Any, properties: Sequence[Property], spectra: Mapping[str, Any]) -> Section:
+    label = "preprocessed value" if card.settings["invert"]["steps"] else "reflectance"
+    before = (
+        "Mean spectra with the range of the middle 80 % of the samples. The generated spectra are those of the samples "
+        "that the translator was fitted on; new ones lie farther from the laboratory's. Dotted: the spread of the "
+        "laboratory spectra, which is the difference if all samples got their mean."
+    )
+    kept = "Wavelengths that each property keeps."
+    figures = ((before, spectra_figure({**spectra, "label": label})), (kept, support_figure(properties, spectra)))
+    return Section("Spectra", figures=figures)
 
 
 def _samples(card: Any, report: Mapping[str, Any]) -> Section:

@@ -12,6 +12,7 @@ import pandas as pd
 from geosoil.io.qgis.breaks import rounded_breaks
 from geosoil.io.qgis.style import colours_of, is_amount
 from geosoil.report.html import Section, write_report
+from geosoil.report.inversion import spectral_model
 from geosoil.report.plots import map_grid
 from geosoil.report.training import model_section, score_frame
 
@@ -116,7 +117,7 @@ def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:
         tables.append((f"How good the model is: {part.scores[0]['split']}; errors{unit}", score_frame(part)))
     return Section(
         soil.name,
-        (model_section(card).paragraphs[0],),
+        (_model_text(card),),
         tables=tuple(tables),
         figures=((f"{soil.name}{unit} by depth, in the classes of the QGIS project.", map_grid(means, breaks)),)
         if means
@@ -125,16 +126,25 @@ def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:
     )
 
 
+def _model_text(card: Any) -> str:
+    """What the model is; one of spectra looks at no patch."""
+    own = spectral_model if card.settings and "invert" in card.settings else model_section
+    return own(card).paragraphs[0]
+
+
 def _masked_section(masked: Mapping[str, Any]) -> Section:
     """What is no bare soil, and why."""
-    rows = [{"reason": name, "% of the cells with data": 100 * share} for name, share in masked["reasons"].items()]
+    # A reason that no cell has is mostly a rule that was off, which 0 % would hide.
+    shares = {name: share for name, share in masked["reasons"].items() if share > 0}
+    rows = [{"reason": name, "% of the cells with data": 100 * share} for name, share in shares.items()]
     text = (
         f"{100 * masked['left']:.3g} % of the cells with data are left as bare soil. A cell may be masked for several "
         "reasons; masked.tif holds a bit for each. Thresholds are starting values: look at the picture. No index tells "
         "roofs and asphalt from soil."
     )
     lacking = [f"Not computed: {rule}, {why}." for rule, why in masked["not_computed"].items()]
-    return Section("Masked cells", (text, *lacking), tables=(("By reason", pd.DataFrame(rows)),))
+    tables = (("By reason", pd.DataFrame(rows)),) if rows else ()
+    return Section("Masked cells", (text, *lacking), tables=tables)
 
 
 def _values(own: Sequence[Shown]) -> pd.DataFrame:

@@ -45,12 +45,14 @@ def _line(axes: Axes, wavelength: Float64, values: Float64, colour: str, label: 
 
 
 def spectra_figure(spectra: Mapping[str, Any]) -> Figure:
-    """Mean and middle 80 % of satellite, laboratory and generated spectra, and how far generated ones are off.
+    """Mean and middle 80 % of satellite, laboratory and generated spectra, and how far these are from the laboratory's.
+
+    The spread of the laboratory spectra stands beside: one that is no nearer tells no more than their mean.
 
     Parameters
     ----------
     spectra : mapping
-        ``wavelength_nm`` (q,); ``satellite``, ``laboratory``, ``generated`` (n, q) or None.
+        ``wavelength_nm`` (q,); ``satellite``, ``laboratory``, ``generated`` (n, q) or None; ``label`` of the values.
     """
     wavelength = np.asarray(spectra["wavelength_nm"])
     kinds = [kind for kind in ("laboratory", "satellite", "generated") if spectra.get(kind) is not None]
@@ -63,10 +65,11 @@ def spectra_figure(spectra: Mapping[str, Any]) -> Figure:
         low, high = np.quantile(rows_of, [0.1, 0.9], axis=0)
         for run in segments(wavelength):
             rows[0].fill_between(wavelength[run], low[run], high[run], color=COLOURS[kind], alpha=0.15, linewidth=0)
-    bare_axes(rows[0]).set_ylabel("preprocessed value")
+    bare_axes(rows[0]).set_ylabel(spectra.get("label", "preprocessed value"))
     rows[0].legend(frameon=False, ncols=3, loc="upper left")
     if two:
         far = np.asarray(spectra["laboratory"])
+        _line(rows[1], wavelength, far.std(axis=0), "0.35", "spread", linewidth=1.2, linestyle=":")
         for kind in kinds[1:]:
             error = np.sqrt(((np.asarray(spectra[kind]) - far) ** 2).mean(axis=0))
             _line(rows[1], wavelength, error, COLOURS[kind], LABELS[kind], linewidth=1.4)

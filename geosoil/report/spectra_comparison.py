@@ -136,7 +136,11 @@ def _spectra(values: Mapping[Property, Float64], spectra: Mapping[str, Any]) -> 
         for soil, observed in values.items()
     }
     figures = [
-        ("Spectra before and after: means, and the range of the middle 80 % of the samples.", spectra_figure(spectra)),
+        (
+            "Spectra before and after: means, and the range of the middle 80 % of the samples. Dotted: the spread of "
+            "the laboratory spectra, which is the difference if all samples got their mean.",
+            spectra_figure(spectra),
+        ),
         (
             "Correlation of each spectrum with each property along wavelength.",
             correlation_figure(wavelength, correlations),
