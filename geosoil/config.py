@@ -192,13 +192,14 @@ class SpectraConfig(_Record):
     keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
 
 
-FusionKind = Literal["ridge", "none", "ds", "pds", "epo", "pls", "autoencoder", "vae"]
+FusionKind = Literal["ridge", "vae", "autoencoder", "pls", "pds", "ds", "epo", "none"]
 
 
 class FusionConfig(_Record):
     """How satellite spectra are made laboratory-like; what is not given is as suits the kind."""
 
-    kind: FusionKind | None = Field(None, description="how they are made; default: the best known")
+    kind: FusionKind | None = Field(None, description="how they are made; default: ridge, the best known")
+    penalty: float | None = Field(None, ge=0, description="of ridge; default: that of the least left-out error")
     components: int | None = Field(None, ge=1)
     window: int | None = Field(None, ge=1)
     latent: int | None = Field(None, ge=1)
@@ -230,7 +231,7 @@ class InvertConfig(_Record):
     """How properties are predicted from spectra."""
 
     properties: tuple[str, ...] = Field((), description="properties to map together; default: the study's own")
-    spectra: Literal["satellite", "generated", "mixed"] = Field("mixed", description="what the model reads")
+    spectra: Literal["satellite", "generated", "mixed"] = Field("generated", description="what the model reads")
     head: HeadKind = Field("plsr", description="the regression: PLS, support vectors, forest or network")
     steps: tuple[str, ...] = Field((), description="preprocessing, such as absorbance, snv, sg(window=11)")
     calibration: Literal["both", "crossed", "laboratory", "generated"] = Field(

@@ -13,7 +13,7 @@ from geosoil.config import FusionConfig, InvertConfig, Study
 from geosoil.errors import InputError
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
-from geosoil.models.fusion import FusionSettings, Translator, fit_translator
+from geosoil.models.fusion import FusionSettings, Translator, cross_generate, fit_translator
 from geosoil.models.heads import HeadSettings, fit_head
 from geosoil.models.spectral import SpectralPredictor, TargetHead
 from geosoil.prep.cars import Cars, select
@@ -32,7 +32,9 @@ __all__ = [
     "TrainingFits",
     "cross_validate_spectra",
     "folds_of_pairs",
+    "no_laboratory",
     "published_split",
+    "recipe_of_spectra",
 ]
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 LEAST_SAMPLES = 20
 #: Parts of the training samples whose spectra are made by translators that were fitted on the others.
 CROSSED_FOLDS = 10
+#: Ways of fusion that move laboratory spectra too, so that a model reads them moved.
+_MOVES_BOTH = frozenset({"epo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +170,13 @@ class TrainingFits:
         return found
 
     def _fit_translator(self, recipe: SpectralRecipe, rows: Int64) -> Translator:
+        near, far, sample, y = self._pairs(recipe, rows)
+        return fit_translator(recipe.fusion, near, far, groups=sample, y=y, seed=self.seed)
+
+    def _pairs(self, recipe: SpectralRecipe, rows: Int64) -> tuple[Float64, Float64, Int64, Float64 | None]:
+        """Preprocessed spectra of samples and of the cells beside them, with the sample that each pair is of."""
         if self.data.laboratory is None:
-            raise InputError(
-                "laboratory-like spectra cannot be learned without laboratory spectra",
-                code="GS-SPECTRA-MISSING",
-                hint='name them: laboratory = "spectra.csv" in [spectra]; or take spectra = "satellite" in [invert]',
-            )
+            raise no_laboratory()
         beside, owner = self.data.beside(rows)
         near = np.vstack([self.data.satellite[rows], beside])
         sample = np.concatenate([np.arange(len(rows)), owner])
@@ -181,7 +186,7 @@ class TrainingFits:
         if recipe.fusion.seed_search:
             first = self.data.values[rows, 0]
             y = np.where(np.isfinite(first), first, np.nanmean(first))[sample]
-        return fit_translator(recipe.fusion, preprocess.apply(near), far, groups=sample, y=y, seed=self.seed)
+        return preprocess.apply(near), far, sample, y
 
     def _features(self, recipe: SpectralRecipe) -> tuple[Float64, Int64]:
         """Rows of features to fit on, and the training sample that each is of."""
@@ -206,20 +211,19 @@ class TrainingFits:
             return self._translator(recipe).generate(satellite).astype(np.float64)
         parts = []
         if recipe.calibration in {"laboratory", "both"}:
-            parts.append(preprocess.apply(self.data.of("laboratory")[self.rows]))
+            laboratory = preprocess.apply(self.data.of("laboratory")[self.rows])
+            if recipe.fusion.kind in _MOVES_BOTH:
+                laboratory = self._translator(recipe).generate(laboratory.astype(np.float32)).astype(np.float64)
+            parts.append(laboratory)
         if recipe.calibration in {"crossed", "both"}:
             parts.append(self._crossed(recipe))
         return np.vstack(parts)
 
     def _crossed(self, recipe: SpectralRecipe) -> Float64:
         """Each training sample's spectrum as translators make it that did not see the sample."""
-        satellite = self._preprocess(recipe).apply(self._given(recipe)).astype(np.float32)
-        fold = random_folds(np.arange(len(self.rows)), min(CROSSED_FOLDS, len(self.rows)), self.seed)
-        made = np.empty(satellite.shape)
-        for one in range(int(fold.max()) + 1):
-            translator = self._fit_translator(recipe, self.rows[fold != one])
-            made[fold == one] = translator.generate(satellite[fold == one])
-        return made
+        near, far, sample, y = self._pairs(recipe, self.rows)
+        made = cross_generate(recipe.fusion, near, far, groups=sample, y=y, folds=CROSSED_FOLDS, seed=self.seed)
+        return made[: len(self.rows)].astype(np.float64)
 
     def _observed(self, recipe: SpectralRecipe, place: int) -> tuple[Float64, Float64, Int64, TargetTransform]:
         """Features, transformed values and sample of each row with a value of a property; and the transform."""
@@ -246,6 +250,15 @@ class TrainingFits:
             return np.arange(X.shape[1]), np.ones(X.shape[1])
         found = select(X, y, recipe.selection, self.seed, groups=sample)
         return np.flatnonzero(found.support), found.frequency
+
+
+def no_laboratory() -> InputError:
+    """What to say where spectra are to be generated and nothing shows how."""
+    return InputError(
+        "laboratory-like spectra cannot be learned without laboratory spectra",
+        code="GS-SPECTRA-MISSING",
+        hint='name them: laboratory = "spectra.csv" in [spectra]; or take spectra = "satellite" in [invert]',
+    )
 
 
 def published_split(values: Float64) -> Bool:
