@@ -13,9 +13,19 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["dense", "mapping"])
-def test_the_quick_run_ends_well(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("dense", "bands", 37),
+        ("mapping", "bands", 37),
+        ("cars", "bands", 37),
+        ("preprocessing", "bands", 285),
+        ("terrain", "cells", 90_000),
+    ],
+)
+def test_the_quick_run_ends_well(name: str, key: str, value: int, tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["bands"] == 37
+    assert json.loads(done.stdout)[key] == value
+    assert list(tmp_path.iterdir()) == []

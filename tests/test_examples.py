@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,34 @@ def test_the_python_example_ends_with_maps(tmp_path: Path) -> None:
     made = tmp_path / "maps"
     assert len(list(made.glob("soc_*_mean.tif"))) == 6
     assert all((made / name).stat().st_size > 1000 for name in ("maps.qgz", "report.html", "samples.gpkg"))
+
+
+@pytest.mark.timeout(180)
+def test_the_tutorial_goes_from_a_packed_product_to_maps_that_tell_the_truth_apart(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "gaofen" / "tutorial.py", tmp_path, "--quick"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ZY-1 02D AHSI, 166 bands, 138 of them good" in done.stdout
+    found = re.findall(r"(\w+) against the truth, [\d,]+ cells mapped: RMSE \S+, R2 (\S+)", done.stdout)
+    # A map that held the truth's mean everywhere would have 0.
+    assert {code: float(r2) > 0.2 for code, r2 in found} == {"som": True, "as": True, "cu": True}
+    made = [
+        *(f"maps/{code}_0-20cm_mean.tif" for code in ("som", "as", "cu")),
+        *(f"terrain/{code}_0-20cm_mean_streams.png" for code in ("som", "as", "cu")),
+        *("maps/masked.tif", "maps/maps.qgz", "maps/report.html", "terrain/streams.gpkg", "terrain/relations.csv"),
+        *("cube.tif", "cube.png", "generated.tif", "training.html", "samples.gpkg", "truth.png", "spectra.png"),
+    ]
+    assert [name for name in made if (tmp_path / name).stat().st_size < 1000] == []
+
+
+def test_the_commands_of_the_tutorial_are_those_of_its_readme() -> None:
+    folder = EXAMPLES / "gaofen"
+    steps = re.findall(r"^ {4}# {4}(geosoil .*)$", (folder / "tutorial.py").read_text(encoding="utf-8"), re.MULTILINE)
+    told = re.findall(r"`(geosoil [^`]*)`", (folder / "README.md").read_text(encoding="utf-8"))
+    assert len(steps) == 6
+    assert steps == told
 
 
 @pytest.mark.parametrize("name", ["edgeroi", "meuse"])
