@@ -38,6 +38,8 @@ from qgis.PyQt.QtGui import QColor, QImage  # type: ignore[import-not-found]
 
 gdal.UseExceptions()
 NAME = re.compile(r"(?P<property>[a-z0-9_]+)_(?P<top>\d+)-(?P<bottom>\d+)cm_(?P<statistic>.+)")
+#: The raster of what is left out, and why.
+MASKED = "masked.tif"
 #: Statistics without a unit.
 UNITLESS = {"uncertainty", "aoa", "di"}
 Check = Callable[["View"], str]
@@ -52,7 +54,9 @@ class View:
         self.project = QgsProject()
         assert self.project.read(str(path)), f"QGIS cannot read {path}: {self.project.error()}"
         layers = list(self.project.mapLayers().values())
-        self.rasters = [layer for layer in layers if isinstance(layer, QgsRasterLayer)]
+        rasters = [layer for layer in layers if isinstance(layer, QgsRasterLayer)]
+        self.masks = [layer for layer in rasters if Path(layer.source()).name == MASKED]
+        self.rasters = [layer for layer in rasters if layer not in self.masks]
         self.vectors = [layer for layer in layers if not isinstance(layer, QgsRasterLayer)]
 
     def file(self, layer: QgsRasterLayer) -> Path:
@@ -84,7 +88,7 @@ def layers_open(view: View) -> str:
     crs = view.project.crs()
     assert crs.isValid(), "the project has no CRS"
     assert view.rasters, "there is no map"
-    for layer in (*view.rasters, *view.vectors):
+    for layer in (*view.rasters, *view.masks, *view.vectors):
         assert layer.isValid(), f"{layer.name()} is not valid: {layer.error().message()}"
         assert layer.crs().isValid(), f"{layer.name()} has no CRS"
         assert layer.crs() == crs, f"{layer.name()} is in {layer.crs().authid()}, the project in {crs.authid()}"
@@ -103,11 +107,26 @@ def folder_moves(view: View) -> str:
         moved = Path(place) / "moved ü"
         shutil.copytree(view.folder, moved, ignore=shutil.ignore_patterns(".*"))
         other = View(moved / view.path.name)
-        for layer in (*other.rasters, *other.vectors):
+        for layer in (*other.rasters, *other.masks, *other.vectors):
             assert layer.isValid(), f"{layer.name()} is lost when the folder moves"
             assert str(moved) in layer.source(), f"{layer.name()} points at {layer.source()}"
         other.project.clear()
     return "all layers found"
+
+
+def masks_are_named(view: View) -> str:
+    """Every value of the flags has a name and a colour, and cells that are left have none."""
+    assert bool(view.masks) == (view.folder / MASKED).exists(), "the flags are in the folder or the project alone"
+    if not view.masks:
+        return "nothing is masked"
+    (layer,) = view.masks
+    classes = {int(one.value): one for one in layer.renderer().classes()}
+    data = gdal.Open(str(view.file(layer)))
+    band = data.GetRasterBand(1)
+    there = {int(value) for value in set(band.ReadAsArray().ravel().tolist())} - {0, int(band.GetNoDataValue())}
+    assert set(classes) == there, f"classes {sorted(classes)}, values {sorted(there)}"
+    assert all(one.label and one.color.isValid() for one in classes.values()), "a class has no name"
+    return f"{len(classes)} classes"
 
 
 def tree_is_ordered(view: View) -> str:
@@ -348,6 +367,7 @@ def main(folder: Path, picture: Path | None) -> int:
     view = View(folder / "maps.qgz")
     checks: list[Check] = [
         layers_open,
+        masks_are_named,
         tree_is_ordered,
         styles_compare,
         metadata_is_there,
@@ -359,7 +379,7 @@ def main(folder: Path, picture: Path | None) -> int:
         lambda view: sheets_export(view, picture),
         folder_moves,
     ]
-    names = [check.__name__ for check in checks[:8]] + ["first_view", "sheets_export", "folder_moves"]
+    names = [check.__name__ for check in checks[:9]] + ["first_view", "sheets_export", "folder_moves"]
     failed = 0
     for name, check in zip(names, checks, strict=True):
         try:

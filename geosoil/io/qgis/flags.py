@@ -28,6 +28,7 @@ _COLOURS = {
     "residue_or_wet_soil": "9b7653",
 }
 _OTHER = "808080"
+_ABSTRACT = "Cells that are no bare soil and are left out of the maps; a bit for each reason."
 
 
 def flag_style(path: Path) -> PaletteStyle:
@@ -60,9 +61,19 @@ def add_flag_layer(parent: ET.Element, node: Node, path: Path) -> None:
     add(element, "id", node.id)
     add(element, "datasource", node.source)
     add(element, "shortname", path.stem)
+    add(element, "title", node.name)
+    add(element, "abstract", _ABSTRACT)
     add(element, "layername", node.name)
     with rasterio.open(path) as file:
-        add_crs(element, "srs", CRS.from_wkt(file.crs.to_wkt(version="WKT2_2019")))
+        crs = CRS.from_wkt(file.crs.to_wkt(version="WKT2_2019"))
+    add_crs(element, "srs", crs)
+    metadata = add(element, "resourceMetadata")
+    for name, text in (
+        ("identifier", path.name), ("parentidentifier", ""), ("language", "ENG"), ("type", "dataset"),
+        ("title", node.name), ("abstract", _ABSTRACT),
+    ):  # fmt: skip
+        add(metadata, name, text)
+    add_crs(metadata, "crs", crs)
     add(element, "provider", "gdal")
     _add_pipe(element, path)
 
