@@ -195,7 +195,7 @@ def _bundle(
 ) -> Bundle:
     meta, _ = fitted.predictor.state()
     encoder = Encoder.identity(data.bands.names, data.satellite)
-    rules = mask_rules(study)
+    rules = mask_rules(study, str(data.report.get("level", "")))
     settings = study.model_dump(mode="json", include={"invert", "fusion", "spectra", "validation"})
     if rules is not None:
         settings["masks"] = {name: getattr(rules, name) for name in rules.__dataclass_fields__}

@@ -218,7 +218,11 @@ def _places_of(bundle: Bundle, bands: Bands, band_map: Mapping[str, str]) -> lis
     model = f"model {bundle.card.name!r}"
     own = {name: other for name, other in band_map.items() if name in bundle.bands}
     if bundle.card.wavelength_nm and not own:
-        return match_wavelengths(bands, bundle.card.wavelength_nm, model=model)
+        places = match_wavelengths(bands, bundle.card.wavelength_nm, model=model)
+        bad = [bands.names[place] for place in places if bands.good and not bands.good[place]]
+        if bad:
+            log.warning("%s takes bands that are marked bad in the scene: %s", model, listing(bad))
+        return places
     return match_bands(bands.names, bundle.bands, band_map=own, model=model)
 
 
@@ -233,8 +237,6 @@ def _mask_plan(masks: Masks, bundles: Sequence[Bundle], stack: xr.DataArray) -> 
         )
     if rules is None:
         return None
-    if masks.rules == "auto":
-        rules = rules.at(str(stack.attrs.get("level", "")))
     plan = rules.on(Bands.of(stack))
     for rule, why in plan.missing.items():
         log.warning("cannot mask %s: %s", rule, why)

@@ -290,13 +290,14 @@ def _marked(bands: Bands, config: SpectraConfig, statistics: Any = None) -> Band
     return found
 
 
-def mask_rules(study: Study) -> MaskRules | None:
-    """The masks of a study; None where it wants none."""
+def mask_rules(study: Study, level: str = "") -> MaskRules | None:
+    """The masks of a study on reflectance of a level; None where it wants none."""
     config = study.masks
     if not config.use:
         return None
     settings: dict[str, Any] = {str(rule): threshold for rule, threshold in config.rules.items()}
-    return MaskRules(**settings, land_use=config.leave_out).without(*config.off)
+    rules = MaskRules(**settings, land_use=config.leave_out).without(*config.off)
+    return rules if "cirrus" in settings else rules.at(level)
 
 
 def _from_scene(
@@ -383,12 +384,10 @@ def _clear(
     study: Study, bands: Bands, patches: Float32, land_use: NDArray[np.int64] | None, report: dict[str, Any]
 ) -> Bool:
     """Which cells of the patches (n, 3, 3) no mask takes."""
-    rules = mask_rules(study)
+    rules = mask_rules(study, str(report["level"]))
     count = len(patches)
     if rules is None:
         return np.ones((count, 3, 3), np.bool_)
-    if "cirrus" not in study.masks.rules:
-        rules = rules.at(str(report["level"]))
     plan = rules.on(bands)
     report["masks"] = plan.describe().splitlines()
     values = patches[:, list(plan.positions)].transpose(1, 0, 2, 3).reshape(len(plan.positions), count * 3, 3)

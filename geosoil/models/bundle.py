@@ -265,8 +265,7 @@ class Bundle:
         for top in range(0, height, _STRIP):
             rows = slice(top, min(top + _STRIP, height))
             features, valid[rows] = self.encoder.gather(raw[:, rows], places)
-            if valid[rows].any():
-                scaled[:, rows] = self.predictor.predict_tile(features)
+            scaled[:, rows] = self.predictor.predict_tile(features) if valid[rows].any() else 0.0
         return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:

@@ -38,6 +38,7 @@ laboratory = "lab/spectra.csv"
 kind = "ds"
 [invert]
 properties = ["som", "as", "cu"]
+spectra = "mixed"
 cars_repeats = 1
 cars_runs = 10
 components = 8
@@ -67,7 +68,7 @@ def study_of(site: Path, **changes: Any) -> Study:
         "scene": {"path": site / "cube.tif"},
         "spectra": {"laboratory": site / "lab/spectra.csv"},
         "fusion": {"kind": "ds"},
-        "invert": {"properties": CODES, "cars_repeats": 1, "cars_runs": 10, "components": 8},
+        "invert": {"properties": CODES, "spectra": "mixed", "cars_repeats": 1, "cars_runs": 10, "components": 8},
         "validation": {"folds": 3},
         "compare": {
             "spectra": ["laboratory", "satellite", "mixed"],

@@ -365,6 +365,11 @@ def test_a_study_without_any_satellite_spectra_says_what_to_add(tailings: Path) 
 def test_masks_of_a_study_are_the_rules_as_it_changes_them() -> None:
     rules = mask_rules(Study(masks={"rules": {"ndvi": 0.2, "cirrus": False}, "off": ["shadow"], "leave_out": [3]}))
     assert rules == MaskRules(ndvi=0.2, cirrus=None, shadow=None, land_use=(3,))
+    # High cloud shows at the top of the atmosphere alone, unless somebody asks for it.
+    top = "top of the atmosphere"
+    assert mask_rules(Study(), top) == MaskRules()
+    assert mask_rules(Study()) == MaskRules(cirrus=None)
+    assert mask_rules(Study(masks={"rules": {"cirrus": 0.03}})) == MaskRules(cirrus=0.03)
     assert mask_rules(Study(masks={"use": False})) is None
 
 

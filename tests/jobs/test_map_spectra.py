@@ -1,0 +1,355 @@
+"""Maps of models of spectra: what is masked and why, the same bytes however they are made, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from rasterio.transform import from_origin
+
+import geosoil
+from geosoil.bands import Bands
+from geosoil.errors import InputError, ModelError, OutputError, UsageError
+from geosoil.io.raster import open_scene
+from geosoil.jobs.invert import invert
+from geosoil.models.bundle import Bundle
+from geosoil.prep.masks import NAMES, NODATA, MaskRules
+from geosoil.testing import make_cube, make_product
+
+from .mapping import make_model, make_stack
+from .spectra import CODES, LAND, study_of
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+SHAPE, TILES = (200, 300), 6
+STEMS = [f"{code}_0-20cm_mean" for code in CODES]
+
+
+@pytest.fixture(autouse=True)
+def _same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH["SOURCE_DATE_EPOCH"])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All maps of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tif"))}
+
+
+def read(path: Path) -> np.ndarray[Any, Any]:
+    with rasterio.open(path) as file:
+        found: np.ndarray[Any, Any] = file.read(1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tailings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, a cube of six tiles with a corner without data, and its maps from an undisturbed run."""
+    folder = tmp_path_factory.mktemp("mapped")
+    make_cube(folder / "cube.tif", SHAPE, landscape=LAND, family="ZY1E", block=64)
+    with rasterio.open(folder / "cube.tif", "r+") as file:
+        window = rasterio.windows.Window(0, 0, 20, 30)
+        file.write(np.full((166, 30, 20), -9999, np.int16), window=window)
+        # A band that the model takes and no mask does.
+        file.write(np.full((5, 5), -9999, np.int16), 60, window=rasterio.windows.Window(100, 100, 5, 5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", EPOCH["SOURCE_DATE_EPOCH"])
+        invert(study_of(tailings), folder / "soil.gsm")
+        geosoil.map(folder / "soil.gsm", folder / "cube.tif", folder / "whole", tile_size=256, num_workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(site: Path) -> Bundle:
+    return geosoil.load_model(site / "soil.gsm")
+
+
+@pytest.fixture(scope="module")
+def cube(site: Path) -> xr.DataArray:
+    return open_scene(site / "cube.tif").compute()
+
+
+def flags_of(cube: xr.DataArray, rules: MaskRules) -> np.ndarray[Any, Any]:
+    """The flags, computed directly."""
+    plan = rules.on(Bands.of(cube))
+    return plan.flags(np.ascontiguousarray(cube.values[list(plan.positions)]))
+
+
+class TestMaps:
+    """What the maps hold."""
+
+    def test_a_map_for_each_property_the_flags_and_a_project(self, site: Path) -> None:
+        names = {path.name for path in (site / "whole").iterdir()}
+        assert {f"{stem}.tif" for stem in STEMS} | {"masked.tif", "masked.qml", "maps.qgz", "run.json"} <= names
+
+    def test_cells_are_what_the_model_says_of_their_spectrum(
+        self, site: Path, bundle: Bundle, cube: xr.DataArray
+    ) -> None:
+        rng = np.random.default_rng(0)
+        rows, columns = rng.integers(0, SHAPE[0], 400), rng.integers(0, SHAPE[1], 400)
+        raw = cube.sel(band=list(bundle.bands)).values[:, rows, columns].T[:, :, None, None]
+        wanted = bundle.predict(np.ascontiguousarray(raw))
+        left = flags_of(cube, _rules(bundle))[rows, columns] == 0
+        assert 50 < left.sum() < 390
+        for place, stem in enumerate(STEMS):
+            values = read(site / "whole" / f"{stem}.tif")[rows, columns]
+            assert values[left] == pytest.approx(wanted[left, place], rel=2e-4, nan_ok=True)
+            assert np.isnan(values[~left]).all()
+
+    def test_flags_name_the_reasons_that_the_masks_give(self, site: Path, bundle: Bundle, cube: xr.DataArray) -> None:
+        wanted = flags_of(cube, _rules(bundle))
+        with rasterio.open(site / "whole" / "masked.tif") as file:
+            found, tags = file.read(1), file.tags()
+            assert (file.dtypes[0], file.nodata) == ("uint16", NODATA)
+        assert np.array_equal(found, wanted)
+        assert (found[:30, :20] == NODATA).all()
+        for bit, name in zip(tags["flag_masks"].split(), tags["flag_meanings"].split(), strict=True):
+            assert NAMES[name.replace("_", " ")] == int(bit)
+        assert "green_vegetation" in tags["flag_meanings"]
+        assert (found & NAMES["green vegetation"]).any()
+        assert (found & NAMES["water"]).any()
+
+    def test_masked_cells_are_empty_and_no_others_but_those_without_data(self, site: Path) -> None:
+        flags = read(site / "whole" / "masked.tif")
+        lacking = np.zeros(SHAPE, bool)
+        lacking[100:105, 100:105] = True
+        for stem in STEMS:
+            empty = np.isnan(read(site / "whole" / f"{stem}.tif"))
+            assert np.array_equal(empty, (flags != 0) | lacking)
+
+    def test_the_record_and_the_report_tell_the_masks(self, site: Path) -> None:
+        record = json.loads((site / "whole" / "run.json").read_text(encoding="utf-8"))
+        assert record["masks"]["rules"]["ndvi"] == 0.3
+        text = (site / "whole" / "report.html").read_text(encoding="utf-8")
+        assert "green vegetation" in text
+
+    def test_a_lazy_prediction_is_the_files(self, site: Path) -> None:
+        lazy = geosoil.predict(site / "soil.gsm", site / "cube.tif")
+        assert lazy["target"].values.tolist() == STEMS
+        assert lazy["unit"].values.tolist() == ["g/kg", "mg/kg", "mg/kg"]
+        values = lazy.compute().values
+        for place, stem in enumerate(STEMS):
+            assert np.array_equal(values[place], read(site / "whole" / f"{stem}.tif"), equal_nan=True)
+
+
+def _rules(bundle: Bundle) -> MaskRules:
+    held = bundle.card.settings["masks"]
+    return MaskRules(**{**held, "land_use": tuple(held["land_use"])})
+
+
+class TestSameBytes:
+    """Tiles, workers and stops leave no trace."""
+
+    @pytest.mark.parametrize(("tile_size", "workers"), [(128, 1), (128, 2), (384, 2)])
+    def test_tile_sizes_and_workers_give_the_same_bytes(
+        self, tile_size: int, workers: int, site: Path, tmp_path: Path
+    ) -> None:
+        geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps", tile_size=tile_size, num_workers=workers)
+        assert files(tmp_path / "maps") == files(site / "whole")
+
+    @pytest.mark.timeout(180)
+    def test_a_killed_run_goes_on_to_the_same_bytes(self, site: Path, tmp_path: Path) -> None:
+        out = tmp_path / "maps"
+        code = (
+            "import sys, os, signal, geosoil\n"
+            "def stop(done, total, message):\n"
+            "    if (done, message) == (3, 'mapping'): os.kill(os.getpid(), signal.SIGKILL)\n"
+            "geosoil.map(sys.argv[1], sys.argv[2], sys.argv[3], tile_size=128, num_workers=1, progress=stop)\n"
+        )
+        paths = [str(site / "soil.gsm"), str(site / "cube.tif"), str(out)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *paths], env={**os.environ, **EPOCH}, timeout=150, check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert files(out) == {}
+        told: list[tuple[int, int, str]] = []
+        geosoil.map(*paths, resume=True, progress=lambda *step: told.append(step))
+        assert told[0] == (3, TILES, "mapping")
+        assert files(out) == files(site / "whole")
+
+    def test_a_run_with_other_masks_is_not_gone_on_with(self, site: Path, tmp_path: Path) -> None:
+        class Halt(Exception):  # noqa: N818
+            pass
+
+        def stop(done: int, total: int, message: str) -> None:
+            if (done, message) == (2, "mapping"):
+                raise Halt
+
+        where: tuple[Any, ...] = (site / "soil.gsm", site / "cube.tif", tmp_path / "maps")
+        with pytest.raises(Halt):
+            geosoil.map(*where, tile_size=128, num_workers=1, progress=stop)
+        with pytest.raises(OutputError) as caught:
+            geosoil.map(*where, resume=True, masks={"ndvi": 0.2})
+        assert caught.value.code == "GS-RESUME-KEY"
+
+
+class TestMasks:
+    """Masks as the user says them."""
+
+    def test_without_masks_every_cell_with_data_is_mapped(self, site: Path, tmp_path: Path) -> None:
+        geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps", masks=None)
+        assert not (tmp_path / "maps" / "masked.tif").exists()
+        values, masked = (read(folder / f"{STEMS[0]}.tif") for folder in (tmp_path / "maps", site / "whole"))
+        assert np.isnan(values).sum() == 30 * 20 + 25
+        there = np.isfinite(masked)
+        assert np.array_equal(values[there], masked[there])
+
+    def test_a_changed_rule_leaves_the_others_as_they_were_trained(
+        self, site: Path, bundle: Bundle, cube: xr.DataArray, tmp_path: Path
+    ) -> None:
+        geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps", masks={"ndvi": 0.2, "shadow": None})
+        found = read(tmp_path / "maps" / "masked.tif")
+        assert np.array_equal(found, flags_of(cube, replace(_rules(bundle), ndvi=0.2, shadow=None)))
+        assert not np.array_equal(found, read(site / "whole" / "masked.tif"))
+
+    def test_rules_of_one_s_own_take_the_place_of_all(self, site: Path, cube: xr.DataArray, tmp_path: Path) -> None:
+        rules = MaskRules(ndvi=0.1).without("water", "shadow", "cloud", "thin cloud")
+        geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps", masks=rules)
+        assert np.array_equal(read(tmp_path / "maps" / "masked.tif"), flags_of(cube, rules))
+
+    def test_a_model_trained_without_masks_maps_without(self, bundle: Bundle, site: Path) -> None:
+        settings = {name: value for name, value in bundle.card.settings.items() if name != "masks"}
+        bare = replace(bundle, card=bundle.card.model_copy(update={"settings": settings}))
+        found = geosoil.predict(bare, site / "cube.tif").isel(target=0).compute()
+        assert int(found.isnull().sum()) == 30 * 20 + 25
+
+    def test_damaged_masks_of_a_model_are_refused(self, bundle: Bundle, site: Path) -> None:
+        for held in ({"ndvii": 1}, {"ndvi": 7}, {"ndvi": "x"}, [1], {"land_use": 3}):
+            settings = {**bundle.card.settings, "masks": held}
+            bad = replace(bundle, card=bundle.card.model_copy(update={"settings": settings}))
+            with pytest.raises(ModelError) as caught:
+                geosoil.predict(bad, site / "cube.tif")
+            assert caught.value.code == "GS-MODEL-DAMAGED"
+
+
+class TestLandUse:
+    """A raster with codes of the land use."""
+
+    @pytest.fixture
+    def use(self, tmp_path: Path) -> Path:
+        """Cells of 90 m, 1 in the west and 5 in the east; none in the south."""
+        codes = np.ones((60, 100), np.uint8)
+        codes[:, 50:] = 5
+        profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": 60, "width": 100, "nodata": 0}
+        with rasterio.open(
+            tmp_path / "use.tif", "w", crs=LAND.crs, transform=from_origin(LAND.left, LAND.top, 90, 90), **profile
+        ) as file:
+            file.write(codes, 1)
+        return tmp_path / "use.tif"
+
+    def test_codes_are_left_out_beside_the_masks(self, site: Path, use: Path, tmp_path: Path) -> None:
+        geosoil.map(
+            site / "soil.gsm",
+            site / "cube.tif",
+            tmp_path / "maps",
+            masks={"land_use": (5,)},
+            land_use=use,
+            tile_size=128,
+        )
+        found, before = read(tmp_path / "maps" / "masked.tif"), read(site / "whole" / "masked.tif")
+        wanted = before.copy()
+        wanted[:180, 150:] |= NAMES["land use"]
+        wanted[before == NODATA] = NODATA
+        assert np.array_equal(found, wanted)
+        values = read(tmp_path / "maps" / f"{STEMS[1]}.tif")
+        assert np.isnan(values[:180, 150:]).all()
+        assert np.isfinite(values[180:, 150:]).any()
+
+    def test_a_model_of_covariates_is_masked_by_land_use_alone(self, tmp_path: Path) -> None:
+        make_stack(tmp_path / "scene.tif", (150, 140), missing=0.0)
+        with rasterio.open(tmp_path / "scene.tif") as file:
+            crs, transform = file.crs, file.transform
+        codes = np.zeros((150, 140), np.int16)
+        codes[40:90, 30:60] = 2
+        profile = {"driver": "GTiff", "count": 1, "dtype": "int16", "height": 150, "width": 140}
+        with rasterio.open(tmp_path / "use.tif", "w", crs=crs, transform=transform, **profile) as file:
+            file.write(codes, 1)
+        model = make_model(patch=3)
+        geosoil.map(
+            model, tmp_path / "scene.tif", tmp_path / "maps", masks={"land_use": (2,)}, land_use=tmp_path / "use.tif"
+        )
+        flags = read(tmp_path / "maps" / "masked.tif")
+        assert np.array_equal(flags, np.where(codes == 2, NAMES["land use"], 0))
+        assert np.array_equal(np.isnan(read(tmp_path / "maps" / "soc_0-5cm_mean.tif")), codes == 2)
+
+    def test_codes_without_a_raster_and_a_raster_without_codes_are_refused(self, site: Path, use: Path) -> None:
+        for settings in ({"masks": {"land_use": (5,)}}, {"land_use": use}, {"masks": None, "land_use": use}):
+            with pytest.raises(UsageError) as caught:
+                geosoil.predict(site / "soil.gsm", site / "cube.tif", **settings)
+            assert caught.value.code == "GS-MASK-LANDUSE"
+
+    def test_a_raster_of_several_bands_is_refused(self, site: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            geosoil.predict(site / "soil.gsm", site / "cube.tif", masks={"land_use": (5,)}, land_use=site / "cube.tif")
+        assert caught.value.code == "GS-MASK-LANDUSE"
+
+
+class TestRefused:
+    """Cubes that are not what the model was trained on."""
+
+    @pytest.mark.parametrize("quantity", ["radiance", "dn"])
+    def test_what_is_no_reflectance(self, quantity: str, bundle: Bundle, cube: xr.DataArray) -> None:
+        with pytest.raises(InputError) as caught:
+            geosoil.predict(bundle, cube.assign_attrs(quantity=quantity))
+        assert (caught.value.code, caught.value.exit_code) == ("GS-QUANTITY", 3)
+        assert f"the scene holds {quantity}" in str(caught.value)
+        assert "calibrate" in caught.value.hint
+
+    def test_wavelengths_that_are_not_there(self, bundle: Bundle, cube: xr.DataArray) -> None:
+        with pytest.raises(ModelError) as caught:
+            geosoil.predict(bundle, cube.isel(band=slice(0, 100)))
+        assert caught.value.code == "GS-WAVELENGTHS-MISSING"
+        assert caught.value.exit_code == 5
+
+    def test_a_scene_without_wavelengths(self, bundle: Bundle, cube: xr.DataArray) -> None:
+        names = [name for name in ("wavelength", "fwhm", "good", "why") if name in cube.coords]
+        with pytest.raises(ModelError) as caught:
+            geosoil.predict(bundle, cube.drop_vars(names))
+        assert caught.value.code == "GS-WAVELENGTHS-NONE"
+
+    def test_a_bad_band_that_the_model_takes_is_said(
+        self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        good = cube["good"].values.copy()
+        good[list(cube["band"].values).index(bundle.bands[30])] = False
+        geosoil.predict(bundle, cube.assign_coords(good=("band", good)))
+        assert f"takes bands that are marked bad in the scene: {bundle.bands[30]}" in caplog.text
+
+    def test_reflectance_of_another_level_is_said(
+        self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        geosoil.predict(bundle, cube.assign_attrs(level="top of the atmosphere"))
+        assert "its maps cannot be trusted" in caplog.text
+
+    def test_a_cube_in_sensor_geometry(self, site: Path, tmp_path: Path) -> None:
+        product = make_product(tmp_path, family="ZY1E", shape=(64, 64), landscape=LAND)
+        with pytest.raises(InputError) as caught:
+            geosoil.map(site / "soil.gsm", product.path, tmp_path / "maps")
+        assert caught.value.exit_code == 3
+        assert caught.value.hint
+        assert not (tmp_path / "maps").exists()
+
+    def test_bands_in_another_order_and_under_other_names_are_found_by_wavelength(
+        self, site: Path, bundle: Bundle, cube: xr.DataArray
+    ) -> None:
+        turned = cube.isel(band=slice(None, None, -1))
+        turned = turned.assign_coords(band=[f"channel {number}" for number in range(166)])
+        found = geosoil.predict(bundle, turned).isel(target=0).compute().values
+        assert np.array_equal(found, read(site / "whole" / f"{STEMS[0]}.tif"), equal_nan=True)
+
+
+def test_a_mask_that_cannot_be_computed_is_said(
+    bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = cube.sel(band=list(bundle.bands))
+    found = geosoil.predict(bundle, own, masks={"cirrus": 0.04})
+    assert found.sizes["target"] == 3
+    assert "cannot mask thin cloud (cirrus): no good band within 15 nm of" in caplog.text
