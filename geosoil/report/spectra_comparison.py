@@ -172,7 +172,8 @@ def _property(
     if rows.empty:
         return []
     closed = gap[(gap["property"] == soil.code) & (gap["scheme"] == scheme) & (gap["study"] == question)]
-    said = [_said(model, share, spread) for model, share, spread in _triples(closed)]
+    # One split has no spread, and its gap may be next to nothing.
+    said = [_said(*one) for one in _triples(closed)] if scheme != "published" else []
     title = f"{soil.name}: {scheme} folds" if scheme != "published" else f"{soil.name}: published protocol, optimistic"
     return [
         Section(
@@ -192,6 +193,10 @@ def _triples(closed: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 def _said(model: str, share: float, spread: float) -> str:
     sd = f" (SD over repeats {100 * spread:.0f} %)" if np.isfinite(spread) else ""
+    if share < 0:
+        return (
+            f"{model} is worse than satellite spectra, by {-100 * share:.0f} % of their gap to laboratory spectra{sd}."
+        )
     return f"{model} closes {100 * share:.0f} % of the gap in RMSE between satellite and laboratory spectra{sd}."
 
 
