@@ -91,9 +91,12 @@ def command(
       geosoil map soc.gsm covariates.tif maps/
       geosoil map soc.gsm pb.gsm "covariates/*.tif" maps/ --statistics mean,Q0.05,Q0.95 --max-memory 2GB
     """
+    from geosoil.jobs.generate import check_generate, generate
     from geosoil.jobs.map import map, plan
     from geosoil.jobs.matching import typed_rules
 
+    if not masks and (rules or land_use or leave_out):
+        raise click.UsageError("--no-masks takes away what --mask, --land-use and --leave-out ask for")
     start_logging(verbose, quiet, log_file)
     common: dict[str, Any] = {
         "statistics": tuple(one.strip() for one in statistics.split(",") if one.strip()),
@@ -112,6 +115,8 @@ def command(
         found = plan(models, scene, **common)
         emit({"plan": found.to_dict()}, found.describe(), as_json)
         return
+    if spectra is not None:
+        check_generate(models[0], spectra, overwrite=overwrite)
     with progress_bar(quiet) as progress:
         made = map(
             models,
@@ -130,8 +135,6 @@ def command(
             command=shlex.join(["geosoil", *sys.argv[1:]]),
         )
     if spectra is not None:
-        from geosoil.jobs.generate import generate
-
         reading = {name: common[name] for name in ("masks", "land_use", "wavelengths", "scale", "crs")}
         with progress_bar(quiet) as progress:
             generate(models[0], scene, spectra, **reading, overwrite=overwrite, progress=progress)

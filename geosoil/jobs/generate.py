@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from geosoil.io.atomic import check_output
 from geosoil.io.geotiff import write_cube
 from geosoil.jobs.matching import Masks, Reading, Scene, prepare
 from geosoil.jobs.task import Task
-from geosoil.models.bundle import Bundle
+from geosoil.models.bundle import Bundle, load_model
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.prep.masks import MaskRules
 from geosoil.types import PathLike, Progress, quiet
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Int64
 
-__all__ = ["generate"]
+__all__ = ["check_generate", "generate"]
 
 #: Rows that go through the translator at once.
 _ROWS = 32
@@ -36,7 +36,7 @@ def generate(
     scene: Scene,
     out: PathLike,
     *,
-    masks: MaskRules | Literal["auto"] | None = "auto",
+    masks: MaskRules | Mapping[str, Any] | Literal["auto"] | None = "auto",
     land_use: PathLike | None = None,
     wavelengths: PathLike | None = None,
     scale: float | None = None,
@@ -67,10 +67,10 @@ def generate(
     InputError, ModelError, OutputError
         As `geosoil.map`.
     """
-    path = check_output(out, overwrite=overwrite)
+    path, model = check_generate(model, out, overwrite=overwrite)
     reading = Reading(crs=crs, wavelengths=wavelengths, scale=scale)
     task, stack = prepare(model, scene, ("mean",), "error", reading, Masks(masks, land_use))
-    predictor = _translating(task)
+    predictor = _translating(task.models[0])
 
     def windows(rows: tuple[int, int], columns: tuple[int, int]) -> Callable[[Int64], Float32]:
         made = _made(task, predictor, stack, rows, columns)
@@ -80,12 +80,20 @@ def generate(
     return path
 
 
-def _translating(task: Task) -> SpectralPredictor:
-    predictor = task.models[0].predictor
+def check_generate(model: Bundle | PathLike, out: PathLike, *, overwrite: bool = False) -> tuple[Path, Bundle]:
+    """The file to write and the model, when there is nothing against it; raises as `generate`, and writes nothing."""
+    path = check_output(out, overwrite=overwrite)
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    _translating(bundle)
+    return path, bundle
+
+
+def _translating(model: Bundle) -> SpectralPredictor:
+    predictor = model.predictor
     if isinstance(predictor, SpectralPredictor) and predictor.translator is not None:
         return predictor
     raise UsageError(
-        f"model {task.models[0].card.name!r} generates no spectra",
+        f"model {model.card.name!r} generates no spectra",
         code="GS-NO-FUSION",
         hint='train one that reads them: spectra = "mixed" or "generated" in [invert]',
     )

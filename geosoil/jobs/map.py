@@ -393,7 +393,7 @@ def _finished(run: MapRun) -> MapResult | None:
     """What an earlier, finished run with the same facts left; None where there is none."""
     record = _earlier_record(run.folder)
     whole = record.get("key") == run.key and not record["tiles"]["failed"]
-    if not whole or not all(path.exists() for path in run.maps):
+    if not whole or not all(path.exists() for path in run.files):
         return None
     log.info("the run in %s is finished", run.folder)
     statistics = tuple(Statistics.read(path) for path in run.maps)

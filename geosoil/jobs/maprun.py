@@ -97,6 +97,11 @@ class MapRun:
         return tuple(self.folder / f"{output.stem}.tif" for output in self.plan.outputs)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The maps, and the flags where cells are masked."""
+        return (*self.maps, *([] if self.flags is None else [self.flags]))
+
+    @property
     def flags(self) -> Path | None:
         """The file that says which cells are masked and why; None where none are."""
         return None if self.task.masking is None else self.folder / FLAGS
@@ -157,6 +162,7 @@ class MapRun:
             self._check_free(found)
         for path in self.folder.glob(".geosoil-*"):
             _remove(path)
+        self._drop_old_flags()
         self._check_space()
         try:
             self.work.mkdir(mode=0o700, exist_ok=True)
@@ -165,9 +171,14 @@ class MapRun:
         except OSError as error:
             raise output_error(self.folder, error) from error
 
+    def _drop_old_flags(self) -> None:
+        """Flags of earlier maps that are replaced by maps without any would tell of the wrong maps."""
+        if self.flags is None and any(path.exists() for path in self.maps):
+            for path in (self.folder / FLAGS, (self.folder / FLAGS).with_suffix(".qml")):
+                path.unlink(missing_ok=True)
+
     def _check_free(self, unfinished: Ledger | None) -> None:
-        mine = (*self.maps, *([self.flags] if self.flags else []))
-        there = [path.name for path in mine if path.exists()]
+        there = [path.name for path in self.files if path.exists()]
         if there:
             raise OutputError(
                 f"{self.folder} holds {len(there)} of these maps already",
@@ -246,12 +257,20 @@ class MapRun:
         spool = self.spool(ledger)
         created = str(ledger.header["created"])
         found: dict[int, Statistics] = {}
+        done = 0
         noting = threading.Lock()
         progress(0, self.task.layers, "writing maps")
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            progress(done, self.task.layers, "writing maps")
 
         def write(place: int) -> None:
             if place == len(self.maps):
                 self._write_flags(spool, created)
+                with noting:
+                    tell()
                 return
             output = self.plan.outputs[place]
             statistics = write_cog(
@@ -267,7 +286,7 @@ class MapRun:
             )
             with noting:
                 found[place] = statistics
-                progress(len(found), self.task.layers, "writing maps")
+                tell()
 
         with self._writing():
             sweep_threads(write, range(self.task.layers), num_workers=self.plan.num_workers, stop=stop)

@@ -191,6 +191,33 @@ class TestSameBytes:
         assert caught.value.code == "GS-RESUME-KEY"
 
 
+class TestFlagFile:
+    """The file that says why goes with the maps."""
+
+    def test_it_is_made_again_where_it_was_lost(self, site: Path, tmp_path: Path) -> None:
+        where: tuple[Any, ...] = (site / "soil.gsm", site / "cube.tif", tmp_path / "maps")
+        geosoil.map(*where)
+        (tmp_path / "maps" / "masked.tif").unlink()
+        for name in STEMS:
+            (tmp_path / "maps" / f"{name}.tif").unlink()
+        geosoil.map(*where, resume=True)
+        assert files(tmp_path / "maps") == files(site / "whole")
+
+    def test_it_does_not_outlive_the_maps_that_it_tells_of(self, site: Path, tmp_path: Path) -> None:
+        where: tuple[Any, ...] = (site / "soil.gsm", site / "cube.tif", tmp_path / "maps")
+        geosoil.map(*where)
+        geosoil.map(*where, masks=None, overwrite=True)
+        assert [path.name for path in (tmp_path / "maps").glob("masked*")] == []
+
+    def test_it_is_not_written_over_unasked(self, site: Path, tmp_path: Path) -> None:
+        (tmp_path / "maps").mkdir()
+        (tmp_path / "maps" / "masked.tif").write_bytes(b"mine")
+        with pytest.raises(OutputError) as caught:
+            geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps")
+        assert caught.value.code == "GS-OUTPUT-EXISTS"
+        assert (tmp_path / "maps" / "masked.tif").read_bytes() == b"mine"
+
+
 class TestMasks:
     """Masks as the user says them."""
 
