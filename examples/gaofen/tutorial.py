@@ -141,7 +141,7 @@ def draw_spectra(fresh: SpectralSamples, cube: xr.DataArray, generated: xr.DataA
     below.plot(np.insert(nm, cuts, np.nan), np.insert(spread, cuts, np.nan), color="0.35", ls=":", label="their spread")
     above.set(ylabel="reflectance")
     above.set_title("a dark, a middle and a bright soil", loc="left", fontsize="medium")
-    below.set_title(f"mean over {clear.sum()} samples that the model never saw", loc="left", fontsize="medium")
+    below.set_title(f"{clear.sum()} samples that the model never saw", loc="left", fontsize="medium")
     below.set(xlabel="wavelength [nm]", ylabel="RMS difference\nfrom laboratory", ylim=(0, None))
     for axes in (above, below):
         axes.legend(frameon=False)
