@@ -233,16 +233,18 @@ def _published(study: Study, data: PairSet) -> tuple[pd.DataFrame, pd.DataFrame]
         rows = np.flatnonzero(np.isfinite(alone.values[:, 0]))
         test = rows[published_split(alone.values[rows, 0])]
         folds = np.where(np.isin(np.arange(len(data)), test), 0, 1)
+        # What heads and spectra share, such as the translator, is fitted once.
+        shared = TrainingFits(alone, np.flatnonzero(folds == 1), study.seed, pool=np.arange(len(data)))
         for head in study.compare.heads:
             for spectra in study.compare.spectra:
-                frames.append(_published_one(study, alone, spectra, head, target, folds))
+                frames.append(_published_one(study, shared, spectra, head, target, folds))
     predictions = pd.concat([one for one, _ in frames], ignore_index=True)
     fits = pd.concat([one for _, one in frames], ignore_index=True)
     return predictions.assign(scheme="published", repeat=0), fits.assign(scheme="published", repeat=0)
 
 
 def _published_one(
-    study: Study, data: PairSet, spectra: str, head: str, target: int, folds: np.ndarray
+    study: Study, shared: TrainingFits, spectra: str, head: str, target: int, folds: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     recipe = recipe_of_spectra(study, spectra, head)
     recipe = replace(
@@ -252,9 +254,8 @@ def _published_one(
         selection=None if recipe.selection is None else Cars(runs=recipe.selection.runs),
         transforms=(recipe.transforms[target],),
     )
-    everyone = np.arange(len(data))
-    train = np.flatnonzero(folds == 1)
-    fit = TrainingFits(data, train, study.seed, pool=everyone).fit(recipe)
+    data, train = shared.data, shared.rows
+    fit = shared.fit(recipe)
     given = data.of(spectra)
     transform, soil = fit.transforms[0], data.properties[0]
     inside = fit.scaled(given[train])[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -23,6 +24,22 @@ from geosoil.testing import make_spectral_samples
 from geosoil.testing.ground import Surface
 
 from .spectra import CODES, LAND, study_of
+
+
+@pytest.fixture(scope="module")
+def tailings(tailings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with every third band, which is read three times as fast."""
+    folder = tmp_path_factory.mktemp("thin")
+    shutil.copytree(tailings / "lab", folder / "lab")
+    with rasterio.open(tailings / "cube.tif") as cube:
+        chosen = list(range(2, 167, 3))
+        with rasterio.open(folder / "cube.tif", "w", **{**cube.profile, "count": len(chosen)}) as thin:
+            thin.write(cube.read(chosen))
+            thin.update_tags(**cube.tags())
+            for place, band in enumerate(chosen, 1):
+                thin.update_tags(place, **cube.tags(band))
+                thin.set_band_description(place, cube.descriptions[band - 1])
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +242,7 @@ class TestPlaces:
         taken = set(zip(row.tolist(), column.tolist(), strict=True))
         for spectrum, sample in zip(pairs.neighbours.spectra[::9], pairs.neighbours.sample[::9], strict=True):
             near = [(row[sample] + down, column[sample] + right) for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0))]
+            near = [(y, x) for y, x in near if 0 <= y < 64 and 0 <= x < 64]
             (cell,) = (one for one in near if np.array_equal(cube.values[:, one[0], one[1]], spectrum))
             assert cell not in taken
             own = pairs.satellite[sample]
@@ -253,8 +271,8 @@ class TestBands:
     def test_bands_in_water_windows_and_listed_ones_are_out_with_reasons(self, pairs: PairSet, tailings: Path) -> None:
         wavelength = pairs.wavelength_nm
         assert not ((wavelength > 1342) & (wavelength < 1451)).any()
-        assert len(wavelength) < 166
-        assert any("1771-1977 nm" in line for line in pairs.report["bands"])
+        assert len(wavelength) < 55
+        assert any("listed bad in the file" in line for line in pairs.report["bands"])
         dropped = pairs.bands.names[10]
         offered = [str(one) for one in open_scene(tailings / "cube.tif")["band"].values]
         kept = next(one for one in offered if one.startswith("136"))
