@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Bool: TypeAlias = NDArray[np.bool_]
 
 __all__ = [
+    "CellPredictor",
     "Estimator",
     "Layers",
     "Opened",
@@ -103,6 +104,15 @@ class Predictor(Protocol):
     @classmethod
     def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Predictor:
         """Inverse of `state`; raises ModelError where the two do not fit."""
+        ...
+
+
+@runtime_checkable
+class CellPredictor(Protocol):
+    """A predictor that looks at single cells, and takes them in a scene's own order."""
+
+    def predict_cells(self, cells: Float32) -> tuple[Float32, Bool]:
+        """Bands by cells ``(p, n)``, NaN where there is no data, to ``(targets, n)``, and where all bands have one."""
         ...
 
 

@@ -107,9 +107,10 @@ def _made(
     for top in range(rows[0], rows[1], _ROWS):
         bottom = min(top + _ROWS, rows[1])
         block = read_window(stack, (top, bottom), columns)
-        cells, whole = task.models[0].encoder.gather(block, task.places[0])
-        satellite = predictor.preprocess.apply(cells.reshape(-1, cells.shape[-1]))
-        spectra = predictor.generate(satellite).astype(np.float32).reshape(*whole.shape, -1)
+        cells = block[list(task.places[0])]
+        whole = np.isfinite(cells).all(axis=0)
+        rows_of = np.ascontiguousarray(np.where(whole, cells, np.float32(0.1)).reshape(len(cells), -1).T)
+        spectra = predictor.generate(predictor.preprocess.apply(rows_of)).astype(np.float32).reshape(*whole.shape, -1)
         spectra[~whole] = np.nan
         if task.masking is not None:
             spectra[task.masking.flags(block) != 0] = np.nan

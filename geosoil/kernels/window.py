@@ -10,10 +10,7 @@ from numba import njit
 if TYPE_CHECKING:
     from geosoil.types import Bool, Float32, Int64
 
-__all__ = ["encode", "gather", "valid"]
-
-#: Cells that are turned from bands to cells at once, so that lines of cache are used whole.
-_TURN = 16
+__all__ = ["encode", "valid"]
 
 
 @njit(cache=True, nogil=True)
@@ -124,37 +121,3 @@ def valid(raw: Float32, codes: Float32, code_start: Int64, out: Bool) -> None:
                             break
                     if not known:
                         out[i, j] = False
-
-
-@njit(cache=True, nogil=True)
-def gather(raw: Float32, places: Int64, fill: Float32, out: Float32, whole: Bool) -> None:
-    """Some bands of a block as they are, channels last, gaps filled; and which cells have none, in one pass.
-
-    Parameters
-    ----------
-    raw : (B, h, w) float32
-        May be a view of a larger block.
-    places : (F,) int64
-        Bands that are wanted.
-    fill : (F,) float32
-        In the place of what is not finite.
-    out : (h, w, F) float32
-        Filled.
-    whole : (h, w) bool
-        Filled: whether all of the cell's bands are finite.
-    """
-    height, width = whole.shape
-    for i in range(height):
-        for start in range(0, width, _TURN):
-            stop = min(start + _TURN, width)
-            for j in range(start, stop):
-                whole[i, j] = True
-            for f in range(len(places)):
-                missing = fill[f]
-                for j in range(start, stop):
-                    value = raw[places[f], i, j]
-                    if np.isfinite(value):
-                        out[i, j, f] = value
-                    else:
-                        out[i, j, f] = missing
-                        whole[i, j] = False

@@ -24,7 +24,7 @@ from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
 from geosoil.registry import predictor as predictor_class
 from geosoil.soil import Depth, Property, Target
-from geosoil.types import PathLike, Predictor
+from geosoil.types import CellPredictor, PathLike, Predictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ __all__ = ["Bundle", "Card", "Output", "load_model"]
 _MOST_HEADER_BYTES = 100 * 2**20
 _TOLERANCE = 1e-5
 #: Rows that models of cells take at a time.
-_STRIP = 32
+_STRIP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +230,8 @@ class Bundle:
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
-        if self.encoder.as_is and halo == 0:
-            scaled, valid = self._cell_by_cell(raw, range(len(raw)) if places is None else places)
+        if self.encoder.as_is and isinstance(self.predictor, CellPredictor):
+            scaled, valid = self._cell_by_cell(self.predictor, raw, range(len(raw)) if places is None else places)
         else:
             own = raw if places is None else raw[list(places)]
             valid = self.encoder.valid(own)[halo : halo + height, halo : halo + width]
@@ -254,18 +254,20 @@ class Bundle:
                 hint="give the bands of `bundle.bands`, in their order",
             )
 
-    def _cell_by_cell(self, raw: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
+    def _cell_by_cell(self, predictor: CellPredictor, raw: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
         """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.
 
-        In strips of few rows, whose hundreds of bands stay in cache from being gathered to being read.
+        In strips of few rows, whose hundreds of bands stay in cache until they are read.
         """
         height, width = raw.shape[1:]
         scaled = np.empty((len(self.targets), height, width), np.float32)
         valid = np.empty((height, width), np.bool_)
+        own = list(places)
         for top in range(0, height, _STRIP):
             rows = slice(top, min(top + _STRIP, height))
-            features, valid[rows] = self.encoder.gather(raw[:, rows], places)
-            scaled[:, rows] = self.predictor.predict_tile(features) if valid[rows].any() else 0.0
+            strip = raw[own, rows]
+            found, whole = predictor.predict_cells(strip.reshape(len(own), -1))
+            scaled[:, rows], valid[rows] = found.reshape(-1, *strip.shape[1:]), whole.reshape(strip.shape[1:])
         return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:

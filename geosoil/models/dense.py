@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geosoil.models.nets import NetSpec
 
-__all__ = ["DenseNets", "Stage", "compile_nets", "pointwise_chain", "pointwise_stage"]
+__all__ = ["DenseNets", "Stage", "compile_nets"]
 
 _EPS = 1e-5
 #: Batch that 1 x 1 convolutions are shaped to, and cells that go through them at once.
@@ -34,7 +34,7 @@ class Stage:
     dilation : int
         Distance of its taps, 1 before a pool and 2 after it.
     act : str
-        ``swish``, ``relu``, ``sigmoid`` or nothing.
+        ``swish``, ``relu`` or nothing.
     sign : tensor or None
         Factors of -1 where the batch norm behind has a negative slope and a pool stands between: a maximum does not
         pass a negative slope.
@@ -56,8 +56,6 @@ class Stage:
             x = F.silu(x, inplace=True)
         elif self.act == "relu":
             x = F.relu_(x)
-        elif self.act == "sigmoid":
-            x = torch.sigmoid_(x)
         if self.sign is not None:
             x = x.mul_(self.sign)
         if self.pool:
@@ -104,14 +102,14 @@ def _member(tile: Tensor, trunk: Sequence[Stage], heads: Sequence[Sequence[Stage
     if all(_pointwise(chain) for chain in heads):
         # All depths go on from the same cells, which are put in order once.
         cells = _cells_of(x, height, width)
-        return torch.cat([pointwise_chain([*rest, *chain], cells, height * width) for chain in heads], dim=1)
+        return torch.cat([_pointwise_chain([*rest, *chain], cells, height * width) for chain in heads], dim=1)
     parts = []
     for chain in heads:
         y, place = x, 0
         while not _pointwise(chain[place:]):
             y = chain[place](y)
             place += 1
-        parts.append(pointwise_chain(chain[place:], _cells_of(y, height, width), height * width))
+        parts.append(_pointwise_chain(chain[place:], _cells_of(y, height, width), height * width))
     return torch.cat(parts, dim=1)
 
 
@@ -129,7 +127,7 @@ def _cells_of(x: Tensor, height: int, width: int) -> Tensor:
     return F.pad(cells, (0, 0, 0, missing)) if missing else cells.contiguous()
 
 
-def pointwise_chain(stages: Sequence[Stage], cells: Tensor, count: int) -> Tensor:
+def _pointwise_chain(stages: Sequence[Stage], cells: Tensor, count: int) -> Tensor:
     """1 x 1 convolutions over rows of cells, in pieces that stay in cache.
 
     Shaped as a batch of 16: on one thread torch hands 1 x 1 convolutions to its fast kernels from that size on.
@@ -143,11 +141,6 @@ def pointwise_chain(stages: Sequence[Stage], cells: Tensor, count: int) -> Tenso
         rows = y.permute(0, 2, 3, 1).reshape(len(piece), -1)
         parts.append(F.linear(rows, last.weight[:, :, 0, 0], last.bias))
     return torch.cat(parts)[:count]
-
-
-def pointwise_stage(weight: Tensor, bias: Tensor, act: str = "") -> Stage:
-    """A dense layer (out, in) as a stage over cells."""
-    return _stage(*_cells(weight, bias), act=act)
 
 
 def compile_nets(

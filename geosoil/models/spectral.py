@@ -18,7 +18,7 @@ from geosoil.prep.spectra import Preprocess
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Bool, Float32, Float64, Int64
 
 __all__ = ["SpectralPredictor", "TargetHead"]
 
@@ -102,13 +102,28 @@ class SpectralPredictor:
     def predict_tile(self, features: Float32) -> Float32:
         """A block (h, w, p) to (T, h, w)."""
         height, width, bands = features.shape
-        rows = features.reshape(-1, bands)
+        found, _ = self.predict_cells(np.ascontiguousarray(features.reshape(-1, bands).T))
+        return found.reshape(self.targets, height, width)
+
+    def predict_cells(self, cells: Float32) -> tuple[Float32, Bool]:
+        """Spectra in a scene's own order, bands by cells.
+
+        Parameters
+        ----------
+        cells : (p, n) float32
+            NaN where there is no data.
+
+        Returns
+        -------
+        (T, n) float32, (n,) bool
+            Values on the transformed scale, and where all bands have one.
+        """
         if self.preprocess.steps:
-            rows = self.preprocess.apply(rows)
-        found = self._dense(np.ascontiguousarray(rows, np.float32))
+            cells = self.preprocess.apply(np.ascontiguousarray(cells.T)).T
+        found, whole = self._dense(cells)
         for values, head in zip(found, self.heads, strict=True):
             np.clip(values, head.lowest, head.highest, out=values)
-        return found.reshape(self.targets, height, width)
+        return found, whole
 
     @cached_property
     def _dense(self) -> DenseSpectra:

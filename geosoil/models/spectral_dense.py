@@ -6,15 +6,15 @@ a spectrum, a row a target is left. Where a head is not linear, the bands that i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geosoil.models.dense import Stage, pointwise_chain, pointwise_stage
 from geosoil.models.heads import Head, LinearHead, SvrHead
 from geosoil.models.loop import one_thread
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from geosoil.models.fusion import Translator
     from geosoil.models.fusion_nets import Chains, Dense
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Bool, Float32, Float64, Int64
 
 __all__ = ["DenseSpectra", "Readout"]
 
 #: Cells that go through at once, so that what is computed of them stays in cache.
-_PIECE = 4096
+_PIECE = 2048
+#: Results between layers whose memory a thread keeps.
+_MOST_HELD = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,9 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """A support vector machine on the made columns: a matrix product, an exponential, a vector product."""
+    """A support vector machine on the made rows: a matrix product, an exponential, a vector product."""
 
-    columns: Tensor
+    rows: Tensor
     scale: Tensor
     shift: Tensor
     support: Tensor
@@ -53,45 +55,88 @@ class _Kernel:
     intercept: float
 
     @classmethod
-    def of(cls, head: SvrHead, columns: Int64) -> _Kernel:
+    def of(cls, head: SvrHead, rows: Int64) -> _Kernel:
         support = torch.from_numpy(head.support)
         return cls(
-            columns=torch.from_numpy(columns),
-            scale=torch.from_numpy(1 / head.sd).float(),
-            shift=torch.from_numpy(-head.mean / head.sd).float(),
-            support=support.T.float().contiguous(),
-            squared=(support**2).sum(1).float(),
+            rows=torch.from_numpy(rows),
+            scale=torch.from_numpy(1 / head.sd).float()[:, None],
+            shift=torch.from_numpy(-head.mean / head.sd).float()[:, None],
+            support=support.float().contiguous(),
+            squared=(support**2).sum(1).float()[:, None],
             dual=torch.from_numpy(head.dual).float(),
             gamma=head.gamma,
             intercept=head.intercept,
         )
 
     def __call__(self, made: Tensor) -> Tensor:
-        """Columns (n, m) to values (n,)."""
-        z = made[:, self.columns] * self.scale + self.shift
-        distance = torch.addmm(self.squared, z, self.support, alpha=-2).add_((z**2).sum(1, keepdim=True))
-        return distance.clamp_(min=0).mul_(-self.gamma).exp_() @ self.dual + self.intercept
+        """Rows (m, n) to values (n,)."""
+        z = made[self.rows] * self.scale + self.shift
+        distance = torch.addmm(self.squared, self.support, z, alpha=-2).add_((z**2).sum(0))
+        return self.dual @ distance.clamp_(min=0).mul_(-self.gamma).exp_() + self.intercept
+
+
+#: What makes a target's value of the made rows: the row that is it, a kernel on rows, or a head on them.
+_Reader: TypeAlias = "int | _Kernel | tuple[Head, Int64]"
+
+
+class _Scratch(threading.local):
+    """Memory of a thread that results between layers are written to: new memory costs as much as small products."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[int, int, int], Tensor] = {}
+
+    def take(self, place: int, rows: int, columns: int) -> Tensor:
+        """Memory for the layer at a place; what was in it is lost."""
+        key = (place, rows, columns)
+        if key not in self.held:
+            if len(self.held) > _MOST_HELD:
+                self.held.clear()
+            self.held[key] = torch.empty(rows, columns)
+        return self.held[key]
+
+
+_scratch = _Scratch()
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A dense layer on bands by cells: ``activation(weight @ x + bias)``."""
+
+    weight: Tensor
+    bias: Tensor
+    activation: str = "linear"
+
+    @classmethod
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any], activation: str = "linear") -> Layer:
+        return cls(_tensor(weight), _tensor(bias)[:, None], activation)
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        """Bands (in, n) to (out, n), in the memory given."""
+        y = torch.addmm(self.bias, self.weight, x, out=out)
+        if self.activation == "relu":
+            return y.relu_()
+        return y.sigmoid_() if self.activation == "sigmoid" else y
 
 
 @dataclass(frozen=True, eq=False)
 class DenseSpectra:
-    """A model of spectra as layers.
+    """A model of spectra as layers, on bands by cells: a scene's own order, so that nothing has to be turned.
 
     Attributes
     ----------
-    direct : (p, m) tensor and (m,) tensor
-        What the satellite bands give the m columns at once.
-    chains : tuple of tuple of Stage
-        Networks whose outputs are added; their last layer gives the m columns.
+    direct : Layer
+        What the satellite bands give the m rows at once, and as a last row their sum: missing where any band is.
+    chains : tuple of tuple of Layer
+        Networks whose outputs are added; their last layer gives the m rows.
     readers : tuple
-        For each target the column that is its value, or a kernel on columns, or a head on them.
+        What makes each target's value of the rows.
     translator : Translator or None
         One that cannot be folded; the rest then reads both the satellite bands and what it gives.
     """
 
-    direct: tuple[Tensor, Tensor]
-    chains: tuple[tuple[Stage, ...], ...]
-    readers: tuple[int | _Kernel | tuple[Head, Int64], ...]
+    direct: Layer
+    chains: tuple[tuple[Layer, ...], ...]
+    readers: tuple[_Reader, ...]
     translator: Translator | None = None
 
     @classmethod
@@ -99,62 +144,65 @@ class DenseSpectra:
         cls, bands: int, translator: Translator | None, chains: Chains | None, readouts: Sequence[Readout]
     ) -> DenseSpectra:
         """Fold a translator and the heads behind it."""
+        matrix, bias, readers = _rows(bands, readouts)
         if translator is not None and chains is None:
-            return cls._drawn(bands, translator, readouts)
-        matrix, bias, readers = _columns(bands, readouts)
-        near, far = matrix[:, :bands], matrix[:, bands:]
-        weight, offset = near.copy(), bias.copy()
-        stages = []
+            # One that averages draws is no chain of layers: it is called, and the heads read what it gives.
+            return cls(_with_sum(matrix, bias), (), readers, translator)
+        weight, far = matrix[:, :bands].copy(), matrix[:, bands:]
+        layers = []
         if chains is not None:
             if chains.skip is not None:
                 weight += far @ chains.skip.weight.astype(np.float64)
-                offset += far @ chains.skip.bias.astype(np.float64)
-            stages = [_stages(layers, far / len(chains.members)) for layers in chains.members]
-        return cls((_tensor(weight.T), _tensor(offset)), tuple(stages), readers)
+                bias += far @ chains.skip.bias.astype(np.float64)
+            layers = [_layers(one, far / len(chains.members)) for one in chains.members]
+        return cls(_with_sum(weight, bias), tuple(layers), readers)
 
-    @classmethod
-    def _drawn(cls, bands: int, translator: Translator, readouts: Sequence[Readout]) -> DenseSpectra:
-        """A translator that averages draws is no chain of layers: it is called, and the heads read what it gives."""
-        matrix, bias, readers = _columns(bands, readouts)
-        return cls((_tensor(matrix.T), _tensor(bias)), (), readers, translator)
+    def __call__(self, cells: NDArray[np.float32]) -> tuple[Float32, Bool]:
+        """Values of preprocessed satellite spectra.
 
-    def __call__(self, rows: Float32) -> Float32:
-        """Preprocessed satellite spectra (n, p) to values (T, n)."""
+        Parameters
+        ----------
+        cells : (q, n) float32
+            Bands by cells; NaN where there is no data.
+
+        Returns
+        -------
+        (T, n) float32, (n,) bool
+            Values, and where all bands have one.
+        """
         if self.translator is not None:
-            rows = np.hstack([rows, self.translator.generate(rows)])
-        out = np.empty((len(self.readers), len(rows)), np.float32)
-        weight, bias = self.direct
+            cells = np.vstack([cells, self.translator.generate(np.ascontiguousarray(cells.T)).T])
+        out = np.empty((len(self.readers), cells.shape[1]), np.float32)
+        whole = np.empty(cells.shape[1], np.bool_)
         with torch.inference_mode(), one_thread():
-            for start in range(0, len(rows), _PIECE):
-                cells = torch.from_numpy(rows[start : start + _PIECE])
-                made = torch.addmm(bias, cells, weight)
-                for stages in self.chains:
-                    made += pointwise_chain(stages, _padded(cells), len(cells))
+            for start in range(0, cells.shape[1], _PIECE):
+                piece = slice(start, start + _PIECE)
+                x = torch.from_numpy(cells[:, piece])
+                made = self.direct(x, _scratch.take(0, len(self.direct.weight), x.shape[1]))
+                whole[piece] = torch.isfinite(made[-1]).numpy()
+                for layers in self.chains:
+                    y = x
+                    for place, layer in enumerate(layers, 1):
+                        y = layer(y, _scratch.take(place, len(layer.weight), x.shape[1]))
+                    made[:-1] += y
                 for place, reader in enumerate(self.readers):
-                    out[place, start : start + _PIECE] = _read(reader, made)
-        return out
+                    out[place, piece] = _read(reader, made)
+        return out, whole
 
 
-def _read(reader: int | _Kernel | tuple[Head, Int64], made: Tensor) -> NDArray[np.float32]:
+def _read(reader: _Reader, made: Tensor) -> NDArray[np.float32]:
     if isinstance(reader, int):
-        return made[:, reader].numpy()
+        return made[reader].numpy()
     if isinstance(reader, _Kernel):
         return reader(made).numpy()
-    head, columns = reader
-    return head.predict(made.numpy()[:, columns]).astype(np.float32)
+    head, rows = reader
+    return head.predict(made.numpy()[rows].T).astype(np.float32)
 
 
-def _padded(cells: Tensor) -> Tensor:
-    missing = -len(cells) % 16
-    return torch.nn.functional.pad(cells, (0, 0, 0, missing)) if missing else cells
+def _rows(bands: int, readouts: Sequence[Readout]) -> tuple[Float64, Float64, tuple[_Reader, ...]]:
+    """The rows to make from the features, as a matrix (m, 2 bands) and a bias, and who reads which.
 
-
-def _columns(
-    bands: int, readouts: Sequence[Readout]
-) -> tuple[Float64, Float64, tuple[int | _Kernel | tuple[Head, Int64], ...]]:
-    """The columns to make from the features, as a matrix (m, 2 bands) and a bias, and who reads which.
-
-    A linear head is one column, its value. All others read features, each of which is made once.
+    A linear head is one row, its value. All others read features, each of which is made once.
     """
     features = np.unique(
         np.concatenate([np.empty(0, np.int64), *(one.support for one in readouts if not _is_linear(one))])
@@ -163,7 +211,7 @@ def _columns(
     matrix = np.zeros((len(features) + len(linear), 2 * bands))
     bias = np.zeros(len(matrix))
     matrix[np.arange(len(features)), features] = 1.0
-    readers: list[int | _Kernel | tuple[Head, Int64]] = []
+    readers: list[_Reader] = []
     used = len(features)
     for one in readouts:
         if isinstance(one.head, LinearHead):
@@ -171,29 +219,28 @@ def _columns(
             readers.append(used)
             used += 1
             continue
-        columns = np.searchsorted(features, one.support)
-        readers.append(_Kernel.of(one.head, columns) if isinstance(one.head, SvrHead) else (one.head, columns))
+        rows = np.searchsorted(features, one.support)
+        readers.append(_Kernel.of(one.head, rows) if isinstance(one.head, SvrHead) else (one.head, rows))
     return matrix, bias, tuple(readers)
+
+
+def _with_sum(weight: Float64, bias: Float64) -> Layer:
+    return Layer.of(np.vstack([weight, np.ones(weight.shape[1])]), np.append(bias, 0.0))
 
 
 def _is_linear(one: Readout) -> bool:
     return isinstance(one.head, LinearHead)
 
 
-def _stages(layers: Sequence[Dense], after: Float64) -> tuple[Stage, ...]:
+def _layers(layers: Sequence[Dense], after: Float64) -> tuple[Layer, ...]:
     """A chain of dense layers with a matrix behind its last one."""
     *inner, last = layers
-    stages = [_stage(layer.weight, layer.bias, layer.activation) for layer in inner]
+    found = [Layer.of(layer.weight, layer.bias, layer.activation) for layer in inner]
     if last.activation == "linear":
-        return (*stages, _stage(after @ last.weight.astype(np.float64), after @ last.bias.astype(np.float64)))
-    stages.append(_stage(last.weight, last.bias, last.activation))
-    return (*stages, _stage(after, np.zeros(len(after))))
+        return (*found, Layer.of(after @ last.weight.astype(np.float64), after @ last.bias.astype(np.float64)))
+    found.append(Layer.of(last.weight, last.bias, last.activation))
+    return (*found, Layer.of(after, np.zeros(len(after))))
 
 
-def _stage(weight: NDArray[Any], bias: NDArray[Any], activation: str = "linear") -> Stage:
-    act = "" if activation == "linear" else activation
-    return pointwise_stage(torch.from_numpy(weight), torch.from_numpy(bias), act)
-
-
-def _tensor(values: Float64) -> Tensor:
+def _tensor(values: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))

@@ -210,26 +210,6 @@ class Encoder:
         plain = all(codes is None for codes in self.categories) and not self.mask_channel
         return plain and bool((self.lower == 0).all() and (self.upper == 1).all())
 
-    def gather(self, block: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
-        """Features and validity of a block in one pass, where features are the bands themselves.
-
-        Parameters
-        ----------
-        block : (N, h, w) float32
-            More bands than the encoder's; may be a view.
-        places : sequence of int
-            Where the encoder's bands are among them.
-
-        Returns
-        -------
-        (h, w, F) float32, (h, w) bool
-        """
-        height, width = block.shape[1:]
-        features = np.empty((height, width, len(self.bands)), np.float32)
-        whole = np.empty((height, width), np.bool_)
-        window.gather(block, np.asarray(places, np.int64), self._linear[2], features, whole)
-        return features, whole
-
     def valid(self, raw: Float32) -> Bool:
         """Where all bands have a finite value and a known class, (..., h, w)."""
         raw = np.ascontiguousarray(raw, np.float32)
