@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +97,8 @@ def _ratio(above: float, below: float) -> float:
 
 
 def _kling_gupta(r: float, spread: float, beta: float) -> float:
-    return 1 - float(np.sqrt((r - 1) ** 2 + (spread - 1) ** 2 + (beta - 1) ** 2))
+    # hypot, since squares of what nearly constant observations give are too large for a float.
+    return 1 - math.hypot(r - 1, spread - 1, beta - 1)
 
 
 def score_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +15,9 @@ from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands, match_bands, match_wavelengths
 from geosoil.errors import InputError, ModelError, UsageError, listing
+from geosoil.grid.patches import read_window
 from geosoil.io.addresses import is_remote
+from geosoil.io.lazy import reader_of
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
@@ -145,8 +148,17 @@ def prepare(
     task = Task(tuple(bundles), tuple(places), halo, tuple(statistics), unseen, masking)
     _check_outputs(task)
     task.warm_up()
+    _warm_up_reading(stack)
     _compare_cells(bundles, stack)
     return task, stack
+
+
+def _warm_up_reading(stack: xr.DataArray) -> None:
+    """Read a corner of a scene of files: what the reading compiles is then there before memory is planned."""
+    if stack.chunks is None or reader_of(stack.data) is None:
+        return
+    with suppress(InputError):  # what cannot be read is said when its tile is made
+        read_window(stack, (0, min(2, stack.sizes["y"])), (0, min(2, stack.sizes["x"])))
 
 
 def _load(models: Models) -> list[Bundle]:

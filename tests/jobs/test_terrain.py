@@ -361,6 +361,7 @@ def test_an_error_at_any_time_leaves_nothing_and_old_results_alone(call: int, de
     out = tmp_path / "out"
     terrain(dem, out, attributes=["slope"], report=False)
     old = {path: path.read_bytes() for path in out.iterdir()}
+    handler = signal.getsignal(signal.SIGINT)
     calls = 0
 
     def stop(done: int, total: int, message: str) -> None:
@@ -372,7 +373,7 @@ def test_an_error_at_any_time_leaves_nothing_and_old_results_alone(call: int, de
     with pytest.raises(KeyboardInterrupt):
         terrain(dem, out, attributes=FEW, report=False, overwrite=True, progress=stop)
     assert {path: path.read_bytes() for path in out.iterdir()} == old
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
