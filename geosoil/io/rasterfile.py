@@ -132,9 +132,18 @@ class RasterFile:
         values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
         if self.raw is not None and not self.south_up and not self.masked:
             planes = np.array([one.index - 1 for one in formats], np.int64)
-            stored = self.raw.stored(self.handle)
-            how = _decoding(formats, stored.dtype)
-            decode_window(stored, self.raw.interleave, planes, (rows[0], cols[0]), how, values)
+            how = _decoding(formats, np.dtype(self.raw.dtype))
+            for top, bottom in self.raw.strips(rows, len(formats)):
+                # Mapped anew for each strip: pages that were touched count as the process's memory until then.
+                stored = self.raw.stored(self.handle)
+                decode_window(
+                    stored,
+                    self.raw.interleave,
+                    planes,
+                    (top, cols[0]),
+                    how,
+                    values[:, top - rows[0] : bottom - rows[0]],
+                )
             return values
         stored, mask = self.read_stored([one.index for one in formats], rows, cols)
         decode_window(stored, "bsq", np.arange(len(formats)), (0, 0), _decoding(formats, stored.dtype), values)

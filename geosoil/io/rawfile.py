@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from geosoil.types import Int64
 
 __all__ = ["Decoding", "RawLayout", "decode_window"]
+
+#: Bytes of a file that are mapped into memory at once, and of a page.
+_MOST_MAPPED, _PAGE = 32 * 2**20, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,15 @@ class RawLayout:
             return None
         shape = (dataset.count, dataset.height, dataset.width)
         return cls(interleave, int(tags.get("header_offset", 0)), dtype.name, shape)
+
+    def strips(self, rows: tuple[int, int], bands: int) -> Iterator[tuple[int, int]]:
+        """Rows in strips of which the pages that are touched stay below a bound."""
+        # A line of a band may begin and end within a page.
+        line = self.shape[2] * np.dtype(self.dtype).itemsize + 2 * _PAGE
+        count = self.shape[0] if self.interleave == "bip" else bands
+        step = max(1, _MOST_MAPPED // (line * count))
+        for top in range(rows[0], rows[1], step):
+            yield top, min(top + step, rows[1])
 
     def stored(self, handle: Handle) -> NDArray[Any]:
         """The file's numbers in their own order, mapped into memory for as long as the array lives.
