@@ -44,14 +44,22 @@ def _model(found: Mapping[str, Any]) -> list[str]:
         f"seed {found['seed']}",
         *say_counts(found["counts"]),
         f"profiles lie within x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}, {found['crs']}",
-        f"takes {len(found['bands'])} bands in patches of {found['patch']} x {found['patch']} cells: "
-        + ", ".join(found["bands"]),
+        _taken(found),
     ]
     lines += [f"class band {name}: {listing(codes, 20)}" for name, codes in found["classes"].items()]
     lines += [f"left out {name}: {why}" for name, why in found["selection"].get("dropped", {}).items()]
     for part in found["properties"]:
         lines += _scored(part)
     return [*lines, f"sha256 {found['sha256']}"]
+
+
+def _taken(found: Mapping[str, Any]) -> str:
+    """Which bands a model takes; of one of spectra their span, for there are hundreds."""
+    count, wavelength = len(found["bands"]), found["wavelength_nm"]
+    if wavelength:
+        return f"takes reflectance of {count} bands, {min(wavelength):g} to {max(wavelength):g} nm, cell by cell"
+    patch = found["patch"]
+    return f"takes {count} bands in patches of {patch} x {patch} cells: {', '.join(found['bands'])}"
 
 
 def _mapped(part: Mapping[str, Any]) -> str:

@@ -155,7 +155,7 @@ def _model(bundle: Bundle, path: str) -> dict[str, Any]:
         "bands": list(bundle.bands),
         "classes": {name: codes for name, codes in coded if codes is not None},
         "crs": show_crs(parse_crs(card["crs"])) if card["crs"] else "no CRS",
-        **{key: card[key] for key in ("name", "model", "properties", "extent", "counts")},
+        **{key: card[key] for key in ("name", "model", "properties", "wavelength_nm", "extent", "counts")},
         "selection": card["selection"],
         "settings": card["settings"],
         "seed": card["seed"],
