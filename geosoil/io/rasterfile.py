@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from geosoil.errors import InputError, listing
+from geosoil.kernels.decode import EDGE
 
 from .addresses import redact, short_name
 from .gdal import Handle, borrow
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from geosoil.types import Bool, Float32, Int64
 
 __all__ = ["BandFormat", "FileStack", "RasterFile"]
-
-#: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
-EDGE = 3.4e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +44,6 @@ class BandFormat:
     nodata: float | None = None
     scale: float = 1.0
     offset: float = 0.0
-
-    def decode(self, stored: NDArray[Any]) -> Float32:
-        """Stored numbers as values; NaN for no data and for what is not finite.
-
-        >>> BandFormat(1, nodata=-9999, scale=0.1).decode(np.array([250, -9999], np.int16))
-        array([25., nan], dtype=float32)
-        """
-        values = np.empty(stored.shape, np.float32)
-        self.decode_into(values, stored)
-        return values
-
-    def decode_into(self, values: Float32, stored: NDArray[Any]) -> None:
-        """The same, into a given array; that may be `stored` itself."""
-        missing = self.missing(stored)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.scale != 1.0 or self.offset != 0.0:
-                values[...] = stored.astype(np.float64) * self.scale + self.offset
-            elif values is not stored:
-                values[...] = stored
-        values[missing] = np.nan
 
     def missing(self, stored: NDArray[Any]) -> Bool:
         """Where stored numbers stand for no data, or are none."""

@@ -90,8 +90,7 @@ class RawLayout:
             ``GS-RASTER-READ``: the file is not what it was when it was opened. Reading on would give a mixture, or end
             the process where the file has become shorter.
         """
-        found = Handle.of(handle.address) if _there(handle) else None
-        if found != handle:
+        if _as_it_is(handle) != handle:
             raise InputError(
                 f"{short_name(handle.address)} has changed since it was opened",
                 code="GS-RASTER-READ",
@@ -103,12 +102,12 @@ class RawLayout:
         return np.memmap(handle.address, self.dtype, "r", self.start, native[self.interleave])
 
 
-def _there(handle: Handle) -> bool:
+def _as_it_is(handle: Handle) -> Handle | None:
+    """The handle of what now has the name; None where nothing has."""
     try:
-        Handle.of(handle.address)
+        return Handle.of(handle.address)
     except OSError:
-        return False
-    return True
+        return None
 
 
 def decode_window(
@@ -119,6 +118,13 @@ def decode_window(
     how: Decoding,
     out: NDArray[np.float32],
 ) -> None:
-    """Fill bands (n, h, w) from stored numbers; see ``kernels.decode``."""
+    """Fill bands (n, h, w) from stored numbers; NaN for no data and for what is not finite. See ``kernels.decode``.
+
+    >>> how = Decoding(np.array([True]), np.array([-9999.0]), np.array([0.1]), np.array([0.0]))
+    >>> values = np.empty((1, 1, 2), np.float32)
+    >>> decode_window(np.array([[[250, -9999]]], np.int16), "bsq", np.array([0]), (0, 0), how, values)
+    >>> values
+    array([[[25., nan]]], dtype=float32)
+    """
     kernel = {"bsq": decode.band_planes, "bil": decode.band_lines, "bip": decode.band_points}[interleave]
     kernel(np.asarray(stored), bands, np.array(first, np.int64), how.has, how.nodata, how.scale, how.offset, out)

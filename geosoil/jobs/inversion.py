@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,10 +36,6 @@ __all__ = [
     "recipe_of_spectra",
 ]
 
-log = logging.getLogger(__name__)
-
-#: Fewer samples cannot be split into folds that mean anything.
-LEAST_SAMPLES = 20
 #: Parts of the training samples whose spectra are made by translators that were fitted on the others.
 CROSSED_FOLDS = 10
 #: Ways of fusion that move laboratory spectra too, so that a model reads them moved.

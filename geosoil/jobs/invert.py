@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["invert", "summary"]
-
-log = logging.getLogger(__name__)
 
 
 def invert(

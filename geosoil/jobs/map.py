@@ -249,7 +249,7 @@ def plan(
     wavelengths: PathLike | None = None,
     scale: float | None = None,
 ) -> Plan:
-    """What `map` would do with the same arguments; nothing is read or written.
+    """What `map` would do with the same arguments; nothing is written, and no more read than a corner.
 
     Examples
     --------

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Float64, Int64
 
-__all__ = ["band_lines", "band_planes", "band_points"]
+__all__ = ["EDGE", "band_lines", "band_planes", "band_points"]
 
 #: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
-_EDGE = 3.4e38
+EDGE = 3.4e38
 #: Columns that are turned from points to bands at once, so that lines of cache are used whole.
 _TURN = 32
 
@@ -27,7 +27,7 @@ def _line(
     """One line of a band; in float64 where it is scaled, so that rounding comes once."""
     for j in range(len(stored)):
         value = stored[j]
-        if (has and value == nodata) or not abs(np.float64(value)) < _EDGE:
+        if (has and value == nodata) or not abs(np.float64(value)) < EDGE:
             out[j] = np.nan
         elif plain:
             out[j] = np.float32(value)

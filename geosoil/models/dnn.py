@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from geosoil.models.features import array, damaged, feature_rows, number
+from geosoil.models.features import array, damaged, feature_rows, number, standardisation
 from geosoil.models.loop import Part, Schedule, one_thread, train_network
 from geosoil.prep.pls import fold_numbers
 
@@ -119,8 +119,7 @@ def fit_dnn(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | 
     """Train the members, each with another fifth of the samples (or groups) to stop by."""
     count = len(y) if groups is None else len(np.unique(np.asarray(groups)))
     parts = min(_VALIDATION, count)
-    mean, sd = X.mean(axis=0), X.std(axis=0)
-    sd = np.where(sd > 1e-12 * np.abs(X).max(axis=0), sd, 1.0)
+    mean, sd = standardisation(X)
     centre, spread = float(y.mean()), float(y.std())
     z, target = (X - mean) / sd, (y - centre) / spread
     layers, squared = [], 0.0

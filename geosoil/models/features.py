@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64
 
-__all__ = ["array", "damaged", "feature_rows", "number"]
+__all__ = ["array", "damaged", "feature_rows", "number", "standardisation"]
 
 
 def feature_rows(X: ArrayLike, features: int) -> Float64:
@@ -25,6 +25,12 @@ def feature_rows(X: ArrayLike, features: int) -> Float64:
             f"the model takes {features} features", code="GS-MODEL-FEATURES", details=[f"found: shape {rows.shape}"]
         )
     return rows
+
+
+def standardisation(X: Float64) -> tuple[Float64, Float64]:
+    """Mean and standard deviation of each feature; 1 where it does not vary."""
+    mean, sd = X.mean(axis=0), X.std(axis=0)
+    return mean, np.where(sd > 1e-12 * np.abs(X).max(axis=0), sd, 1.0)
 
 
 def damaged(what: str) -> ModelError:

@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVR
 
-from geosoil.models.features import array, damaged, feature_rows, number
+from geosoil.models.features import array, damaged, feature_rows, number, standardisation
 from geosoil.prep.pls import fold_numbers
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def fit_svr(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | 
     if settings.budget > 1:
         fold = fold_numbers(len(y), settings.folds or _folds(groups, len(y)), groups=groups, seed=seed)
         (c, factor, epsilon), rmsecv = _search(X, y, fold, settings, seed)
-    mean, sd = _standardisation(X)
+    mean, sd = standardisation(X)
     centre, spread = float(y.mean()), float(y.std())
     gamma = factor / X.shape[1]
     model = SVR(kernel="rbf", C=c, gamma=gamma, epsilon=epsilon).fit((X - mean) / sd, (y - centre) / spread)
@@ -147,12 +147,6 @@ def _folds(groups: ArrayLike | None, n: int) -> int:
     return min(5, n if groups is None else len(np.unique(np.asarray(groups))))
 
 
-def _standardisation(X: Float64) -> tuple[Float64, Float64]:
-    """Mean and standard deviation of each feature; 1 where it does not vary."""
-    mean, sd = X.mean(axis=0), X.std(axis=0)
-    return mean, np.where(sd > 1e-12 * np.abs(X).max(axis=0), sd, 1.0)
-
-
 @dataclass(frozen=True, eq=False)
 class _Fold:
     """One fold: squared distances of the standardised features, and the response."""
@@ -166,7 +160,7 @@ class _Fold:
 
     @classmethod
     def of(cls, X: Float64, y: Float64, out: NDArray[np.bool_]) -> _Fold:
-        mean, sd = _standardisation(X[~out])
+        mean, sd = standardisation(X[~out])
         train, test = (X[~out] - mean) / sd, (X[out] - mean) / sd
         centre, spread = float(y[~out].mean()), float(y[~out].std()) or 1.0
         return cls(
