@@ -96,7 +96,7 @@ class FittedSpectra:
 
     predictor: SpectralPredictor
     transforms: tuple[TargetTransform, ...]
-    frequencies: tuple[Float64, ...] = ()
+    frequencies: tuple[Float64, ...]
 
     def scaled(self, spectra: Float64) -> Float64:
         """Spectra (n, p) to values (n, T) on the transformed scales."""

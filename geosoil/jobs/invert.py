@@ -129,22 +129,28 @@ def fitted_spectra(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
     -------
     dict
         ``wavelength_nm`` (q,), ``satellite``, ``laboratory``, ``generated`` (n, q) or None, all preprocessed;
-        ``support`` a tuple of (2 q,) bool by property, satellite features first.
+        ``support`` and ``frequency`` tuples by property of (2 q,) bool and float64: which features are kept, and how
+        often the repeats of the selection took them; satellite features first.
     """
     predictor = fitted.predictor
     satellite = predictor.preprocess.apply(data.satellite)
     bands = satellite.shape[1]
-    supports = []
-    for head in predictor.heads:
-        kept = np.zeros(2 * bands, np.bool_)
+    supports, frequencies = [], []
+    for head, found in zip(predictor.heads, fitted.frequencies, strict=True):
+        kept, often = np.zeros(2 * bands, np.bool_), np.zeros(2 * bands)
         kept[head.support] = True
+        # The features of generated spectra alone come after those of the satellite.
+        first = bands if len(found) == bands and predictor.translator is not None else 0
+        often[first : first + len(found)] = found
         supports.append(kept)
+        frequencies.append(often)
     return {
         "wavelength_nm": predictor.preprocess.wavelength_nm,
         "satellite": satellite,
         "laboratory": None if data.laboratory is None else predictor.preprocess.apply(data.laboratory),
         "generated": None if predictor.translator is None else predictor.generate(satellite),
         "support": tuple(supports),
+        "frequency": tuple(frequencies),
     }
 
 

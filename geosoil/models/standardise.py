@@ -99,10 +99,13 @@ def _left_out_error(share: Float64, turned: Float64, y: Float64, groups: Int64) 
     alone = size[place] == 1
     left = 1 - 1 / len(y) - (turned**2 * share).sum(axis=1)
     total = float(((residual[alone] / np.maximum(left[alone], _EPS)[:, None]) ** 2).sum())
-    for name in np.flatnonzero(size > 1):
-        own = place == name
-        hat = (turned[own] * share) @ turned[own].T + 1 / len(y)
-        total += float((np.linalg.lstsq(np.eye(len(hat)) - hat, residual[own])[0] ** 2).sum())
+    order = np.argsort(place, kind="stable")
+    for count in np.unique(size[size > 1]):
+        # Groups of one size are solved together, (groups, count, count).
+        own = order[size[place[order]] == count].reshape(-1, count)
+        hat = (turned[own] * share) @ turned[own].transpose(0, 2, 1) + 1 / len(y)
+        inverse = np.linalg.pinv(np.eye(count) - hat, rcond=_EPS * count, hermitian=True)
+        total += float(((inverse @ residual[own]) ** 2).sum())
     return total
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from geosoil.report.html import Section, write_report
 from geosoil.report.plots import scatter_by_depth
-from geosoil.report.spectra import spectra_figure, support_figure
+from geosoil.report.spectra import SUPPORT_CAPTION, spectra_figure, support_figure
 from geosoil.report.training import score_frame
 
 if TYPE_CHECKING:
@@ -107,8 +107,10 @@ def _spectra(card: Any, properties: Sequence[Property], spectra: Mapping[str, An
         "that the translator was fitted on; new ones lie farther from the laboratory's. Dotted: the spread of the "
         "laboratory spectra, which is the difference if all samples got their mean."
     )
-    kept = "Wavelengths that each property keeps."
-    figures = ((before, spectra_figure({**spectra, "label": label})), (kept, support_figure(properties, spectra)))
+    figures = (
+        (before, spectra_figure({**spectra, "label": label})),
+        (SUPPORT_CAPTION, support_figure(properties, spectra)),
+    )
     return Section("Spectra", figures=figures)
 
 

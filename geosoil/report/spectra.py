@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from geosoil.soil import Property
     from geosoil.types import Float64
 
-__all__ = ["COLOURS", "LABELS", "correlation_figure", "spectra_figure", "support_figure"]
+__all__ = ["COLOURS", "LABELS", "SUPPORT_CAPTION", "correlation_figure", "spectra_figure", "support_figure"]
 
 #: Colours of the kinds of spectra; told apart by colour-blind readers.
 COLOURS = {"laboratory": "#1b6ca8", "satellite": "#c8553d", "generated": "#3a7d44", "mixed": "#6a4c93"}
 LABELS = {"laboratory": "laboratory", "satellite": "satellite", "generated": "generated", "mixed": "mixed"}
+SUPPORT_CAPTION = (
+    "How often the repeats of the selection took a wavelength, of satellite spectra upwards and of generated ones "
+    "downwards; those that the model keeps are dark."
+)
 #: A gap in wavelength wider than this many usual steps is left open.
 _GAP = 3.0
 
@@ -79,18 +83,24 @@ def spectra_figure(spectra: Mapping[str, Any]) -> Figure:
 
 
 def support_figure(properties: Sequence[Property], spectra: Mapping[str, Any]) -> Figure:
-    """Which wavelengths each property keeps, of satellite and generated spectra."""
+    """How often the selection took each wavelength of satellite (up) and generated (down) spectra, and which are kept.
+
+    Parameters
+    ----------
+    spectra : mapping
+        ``wavelength_nm`` (q,); ``support`` and ``frequency``, tuples of (2 q,) by property, satellite features first.
+    """
     wavelength = np.asarray(spectra["wavelength_nm"])
     bands = len(wavelength)
-    figure = Figure(figsize=(8.5, 0.9 + 0.55 * len(properties)), layout="constrained")
+    figure = Figure(figsize=(8.5, 0.9 + 0.8 * len(properties)), layout="constrained")
     axes = bare_axes(figure.subplots())
-    for row, support in enumerate(spectra["support"]):
-        for offset, kind in ((0.16, "satellite"), (-0.16, "generated")):
-            part = support[:bands] if kind == "satellite" else support[bands:]
-            axes.plot(
-                wavelength[part], np.full(int(part.sum()), row + offset), "|", color=COLOURS[kind], markersize=9,
-                label=f"{LABELS[kind]}" if row == 0 else None,
-            )  # fmt: skip
+    for row, (support, frequency) in enumerate(zip(spectra["support"], spectra["frequency"], strict=True)):
+        axes.axhline(row, color="0.8", linewidth=0.6)
+        for up, kind, half in ((-1, "satellite", slice(None, bands)), (1, "generated", slice(bands, None))):
+            kept, height = support[half], row + up * 0.42 * frequency[half]
+            for part, shade in ((~kept & (frequency[half] > 0), 0.25), (kept, 1.0)):
+                label = LABELS[kind] if row == 0 and shade == 1.0 and kept.any() else "_nolegend_"
+                axes.vlines(wavelength[part], row, height[part], color=COLOURS[kind], alpha=shade, label=label)
     axes.set_yticks(range(len(properties)), [soil.name for soil in properties])
     axes.set_ylim(len(properties) - 0.5, -0.5)
     axes.set_xlabel("wavelength [nm]")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from geosoil.report.html import Section, png, write_report
 from geosoil.report.plots import bare_axes
-from geosoil.report.spectra import COLOURS, correlation_figure, spectra_figure, support_figure
+from geosoil.report.spectra import COLOURS, SUPPORT_CAPTION, correlation_figure, spectra_figure, support_figure
 
 if TYPE_CHECKING:
     from geosoil.soil import Property
@@ -101,13 +101,15 @@ def inversion_table(fits: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 def closed_gap(predictions: pd.DataFrame) -> pd.DataFrame:
     """How much of the gap in RMSE between satellite and laboratory spectra other spectra close, a row a model.
 
-    1 is as good as laboratory spectra, 0 as satellite spectra; the same folds are compared in each repeat.
+    1 is as good as laboratory spectra, 0 as satellite spectra; the same folds are compared in each repeat. The gap is
+    that of the mean RMSE over repeats: in a single repeat it can be next to nothing, and its share any number. NaN
+    where laboratory spectra are no better than the satellite's.
 
     Returns
     -------
     DataFrame
-        ``property``, ``scheme``, ``study``, ``model``, ``closed``, ``closed_sd`` (over repeats), ``better`` (share of
-        the repeats with a lower RMSE than satellite spectra).
+        ``property``, ``scheme``, ``study``, ``model``, ``closed``, ``closed_sd`` (of the RMSE over repeats, in gaps),
+        ``better`` (share of the repeats with a lower RMSE than satellite spectra).
     """
     keys = ["property", "scheme", "repeat", "study", "model", "spectra", "head"]
     squared = predictions.assign(square=(predictions["predicted"] - predictions["observed"]) ** 2)
@@ -119,13 +121,15 @@ def closed_gap(predictions: pd.DataFrame) -> pd.DataFrame:
         one = main[main["spectra"] == end].set_index(ends)["rmse"].rename(end)
         found = found.join(one[~one.index.duplicated()], on=ends)
     found = found[found["spectra"].isin(["generated", "mixed"])].dropna(subset=["satellite", "laboratory"])
-    found = found.assign(
-        closed=(found["satellite"] - found["rmse"]) / (found["satellite"] - found["laboratory"]),
-        better=found["rmse"] < found["satellite"],
-    )
+    found = found.assign(gained=found["satellite"] - found["rmse"], gap=found["satellite"] - found["laboratory"])
     groups = found.groupby(["property", "scheme", "study", "model"], sort=False)
-    table = groups.agg(closed=("closed", "mean"), closed_sd=("closed", "std"), better=("better", "mean"))
-    return pd.DataFrame(table.reset_index())
+    table = groups.agg(gained=("gained", "mean"), spread=("gained", "std"), gap=("gap", "mean"))
+    # Where laboratory spectra are no better, there is no gap to close.
+    table["gap"] = table["gap"].where(table["gap"] > 0)
+    closed = table["gained"] / table["gap"]
+    better = groups["gained"].agg(lambda one: float((one > 0).mean()))
+    shares = pd.DataFrame({"closed": closed, "closed_sd": table["spread"] / table["gap"], "better": better})
+    return shares.reset_index()
 
 
 def _spectra(values: Mapping[Property, Float64], spectra: Mapping[str, Any]) -> Section:
@@ -145,7 +149,7 @@ def _spectra(values: Mapping[Property, Float64], spectra: Mapping[str, Any]) -> 
             "Correlation of each spectrum with each property along wavelength.",
             correlation_figure(wavelength, correlations),
         ),
-        ("Wavelengths that a model of mixed spectra on all samples keeps.", support_figure(tuple(values), spectra)),
+        (f"A model of mixed spectra on all samples. {SUPPORT_CAPTION}", support_figure(tuple(values), spectra)),
     ]
     return Section(
         "Spectra",
