@@ -1,0 +1,343 @@
+"""Why a model says what it says: contributions of its inputs that add up to prediction less mean prediction (SHAP)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geosoil.errors import InputError
+from geosoil.models.gradients import Chain, Front, Layer
+from geosoil.models.loop import one_thread
+from geosoil.types import Progress, quiet
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from geosoil.models.forest import Trees
+    from geosoil.types import Float32, Float64, Int64
+
+__all__ = [
+    "Attribution",
+    "Method",
+    "draws_of",
+    "expected_gradients",
+    "linear_attribution",
+    "permutation_attribution",
+    "tree_attribution",
+]
+
+Method = Literal["linear", "expected gradients", "trees", "permutation"]
+
+#: Points that go through a network at once: what its layers make of them stays in cache.
+_PIECE = 32
+#: Rows that forests and other models take at once.
+_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Contributions of the inputs to the predictions of samples.
+
+    Attributes
+    ----------
+    values : (n, p) float64
+        Contribution of each input, in the unit of the output.
+    output : (n,) float64
+        Predictions.
+    base : float
+        Mean prediction of the background.
+    method : str
+        How they were found.
+    draws : int
+        Points a sample, of expected gradients; permutations; 0 where nothing is drawn.
+    """
+
+    values: Float64
+    output: Float64
+    base: float
+    method: Method
+    draws: int = 0
+
+    @property
+    def gap(self) -> Float64:
+        """What the contributions of each sample lack of prediction less mean prediction, (n,)."""
+        return self.output - self.base - self.values.sum(axis=1)
+
+    @property
+    def gap_share(self) -> float:
+        """Root mean square of the gap, as a share of the output's standard deviation; NaN where that is 0."""
+        spread = float(self.output.std())
+        return float(np.sqrt(np.mean(self.gap**2))) / spread if spread > 0 else float("nan")
+
+
+def linear_attribution(slope: ArrayLike, output: ArrayLike, X: ArrayLike, background: ArrayLike) -> Attribution:
+    """Contributions of a linear model in closed form: slope times the distance to the background's mean.
+
+    Parameters
+    ----------
+    slope : (p,) array-like
+    output : (n + m,) array-like
+        Predictions of the samples, then of the background.
+    X, background : (n, p), (m, p) array-like
+
+    Examples
+    --------
+    >>> found = linear_attribution([2.0, 0.0], [6.0, 2.0, 4.0], [[3.0, 9.0]], [[1.0, 1.0], [2.0, 5.0]])
+    >>> found.values.tolist(), found.gap.tolist()
+    ([[3.0, 0.0]], [0.0])
+    """
+    rows, far = _pair(X, background)
+    found = np.asarray(output, np.float64)
+    values = (rows - far.mean(axis=0)) * np.asarray(slope, np.float64)
+    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "linear")
+
+
+def draws_of(background: int, draws: int, seed: int, sample: int) -> tuple[Int64, Float64]:
+    """Where the gradients of a sample are taken: rows of the background, and shares of the way from there.
+
+    Both are spread evenly: each row of the background comes once before any comes again, and each of `draws` equal
+    parts of the way once. Every row and share alone is as likely as when drawn freely, so the mean stays right, and the
+    scatter about it gets less.
+
+    Returns
+    -------
+    (draws,) int64, (draws,) float64
+    """
+    rng = np.random.default_rng([seed, sample])
+    rounds = -(-draws // background)
+    rows = np.concatenate([rng.permutation(background) for _ in range(rounds)])[:draws]
+    share = rng.permutation((np.arange(draws) + rng.random(draws)) / draws)
+    return rows.astype(np.int64), share
+
+
+def expected_gradients(
+    layer: Layer,
+    X: ArrayLike,
+    background: ArrayLike,
+    *,
+    draws: int = 200,
+    seed: int = 0,
+    output: int = 0,
+    points: Callable[[int], tuple[NDArray[np.int64], NDArray[np.float64]]] | None = None,
+    num_workers: int | None = None,
+    progress: Progress = quiet,
+) -> Attribution:
+    """SHAP values of a differentiable function by expected gradients (Erion et al. 2021; Sundararajan et al. 2017).
+
+    The mean, over rows b of the background and shares a of the way, of the gradient at ``b + a (x - b)`` times
+    ``x - b``. It is what ``shap.GradientExplainer`` estimates. Where the function begins with weighted sums over
+    windows (standardisation, an average pool) the way is gone behind them, and the gradients are spread over the
+    windows afterwards, which is exact.
+
+    Parameters
+    ----------
+    layer : Layer
+        The function, (n, p) to (n, outputs).
+    X, background : (n, p), (m, p) array-like
+    draws : int
+        Points a sample; the gap shrinks with the root of their number, or faster.
+    output : int
+        Column of the output that is explained.
+    points : callable, optional
+        Sample number to (rows, shares), in place of `draws_of`.
+    num_workers : int, optional
+        Threads; all cores by default. They change nothing of the values.
+
+    Raises
+    ------
+    InputError
+        ``GS-SPECTRA-SHAPE``, ``GS-SPECTRA-NAN``.
+    """
+    rows, far = _pair(X, background)
+    front, rest = _split(layer, rows.shape[1])
+    # Centred, so that little is lost where a spectrum differs from the background by far less than its own height.
+    centre = far.mean(axis=0)
+    near, back = (torch.from_numpy((one - centre).astype(np.float32)) for one in (rows, far))
+    whole = torch.from_numpy(np.concatenate([rows, far]).astype(np.float32))
+    choose = points or (lambda sample: draws_of(len(far), draws, seed, sample))
+    values = np.empty(rows.shape)
+    with torch.inference_mode(), one_thread():
+        found = _values(front, rest, whole, output)
+        starts, ends = front.forward(whole[len(rows) :])[0], front.forward(whole[: len(rows)])[0]
+    paths = _Paths(front, rest, near, back, starts, ends, output)
+
+    def one(sample: int) -> None:
+        with torch.inference_mode():
+            picked, share = choose(sample)
+            values[sample] = paths.contributions(sample, torch.from_numpy(picked), torch.from_numpy(share))
+
+    with one_thread(), ThreadPoolExecutor(num_workers or os.cpu_count() or 1) as pool:
+        for done, _ in enumerate(pool.map(one, range(len(rows))), 1):
+            progress(done, len(rows), "attributing")
+    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "expected gradients", draws)
+
+
+@dataclass(frozen=True, eq=False)
+class _Paths:
+    """Ways from the background to the samples, behind the front."""
+
+    front: Front
+    rest: Layer
+    near: Tensor
+    far: Tensor
+    starts: Tensor
+    ends: Tensor
+    output: int
+
+    def contributions(self, sample: int, rows: Tensor, share: Tensor) -> Float64:
+        """(p,): mean over the draws of the gradient times the way."""
+        total = torch.zeros(self.near.shape[1], dtype=torch.float64)
+        share = share.to(torch.float32)[:, None]
+        for first in range(0, len(rows), _PIECE):
+            picked = rows[first : first + _PIECE]
+            start = self.starts[picked]
+            way = self.ends[sample] - start
+            slope = _slope(self.rest, torch.addcmul(start, way, share[first : first + _PIECE]), self.output)
+            total += self._times_way(sample, picked, way, slope)
+        found: Float64 = (total / len(rows)).numpy()
+        return found
+
+    def _times_way(self, sample: int, picked: Tensor, way: Tensor, slope: Tensor) -> Tensor:
+        """Sum over points of the slope by the front times the way in the input itself, (p,)."""
+        if self.front.width == 1:
+            return (slope * way).sum(0, dtype=torch.float64)
+        own = self.front.spread(slope.sum(0, keepdim=True))[0] * self.near[sample]
+        others = (self.front.spread(slope).mul_(self.far[picked])).sum(0)
+        return ((own - others) * self.front.weight).double()
+
+
+def _split(layer: Layer, columns: int) -> tuple[Front, Layer]:
+    """The windows that a function begins with, and all that follows."""
+    if isinstance(layer, Chain) and isinstance(layer.layers[0], Front):
+        return layer.layers[0], Chain(layer.layers[1:])
+    return Front.of(torch.zeros(columns), torch.ones(columns)), layer
+
+
+def _slope(layer: Layer, points: Tensor, output: int) -> Tensor:
+    found, memory = layer.forward(points)
+    start = torch.zeros_like(found)
+    start[:, output] = 1
+    return layer.backward(start, memory)
+
+
+def _values(front: Front, rest: Layer, rows: Tensor, output: int) -> Float64:
+    """Predictions (n,)."""
+    pieces = [rest.forward(front.forward(piece)[0])[0][:, output] for piece in torch.split(rows, _PIECE)]
+    return torch.cat(pieces).double().numpy()
+
+
+def tree_attribution(forest: Trees, X: ArrayLike, background: ArrayLike, *, progress: Progress = quiet) -> Attribution:
+    """SHAP values of a forest, exact for this background (Lundberg et al. 2020, interventional), by ``shap``.
+
+    The work grows with samples times background.
+
+    Parameters
+    ----------
+    X, background : (n, F), (m, F) array-like
+        What the forest is given.
+    """
+    import shap
+
+    rows, far = (one.astype(np.float32).astype(np.float64) for one in _pair(X, background))
+    trees = [_tree(forest, place) for place in range(len(forest.start) - 1)]
+    explainer = shap.TreeExplainer({"trees": trees}, far, feature_perturbation="interventional")
+    values = np.empty(rows.shape)
+    for first in range(0, len(rows), 64):
+        piece = slice(first, first + 64)
+        values[piece] = explainer.shap_values(rows[piece], check_additivity=False)
+        progress(min(first + 64, len(rows)), len(rows), "attributing")
+    found = forest.predict(np.concatenate([rows, far]).astype(np.float32))
+    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "trees")
+
+
+def _tree(forest: Trees, place: int) -> dict[str, NDArray[np.generic]]:
+    """A tree as ``shap`` takes it; its value is a share of the forest's."""
+    nodes = slice(int(forest.start[place]), int(forest.start[place + 1]))
+    leaf = forest.feature[nodes] < 0
+    left, right = (np.where(leaf, -1, one[nodes]).astype(np.int32) for one in (forest.left, forest.right))
+    return {
+        "children_left": left,
+        "children_right": right,
+        "children_default": left,
+        "features": np.where(leaf, -2, forest.feature[nodes]).astype(np.int32),
+        "thresholds": forest.threshold[nodes],
+        "values": forest.value[nodes][:, None] / (len(forest.start) - 1),
+        "node_sample_weight": np.ones(len(leaf)),
+    }
+
+
+def permutation_attribution(
+    predict: Callable[[Float64], NDArray[np.floating]],
+    X: ArrayLike,
+    background: ArrayLike,
+    blocks: Sequence[Sequence[int]],
+    *,
+    draws: int = 20,
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Attribution:
+    """Shapley values of blocks of inputs by sampling (Strumbelj and Kononenko 2014), for any function.
+
+    The blocks are switched one after the other from a row of the background to the sample, in random orders, each of
+    which is gone through backwards too. A block's value is spread evenly over its inputs.
+
+    Parameters
+    ----------
+    predict : callable
+        (n, p) to (n,).
+    blocks : sequence of sequences of int
+        Columns that are switched together; every column is in one of them.
+    draws : int
+        Rows of the background a sample, each with one order.
+    """
+    rows, far = _pair(X, background)
+    members = [np.asarray(block, np.int64) for block in blocks]
+    values = np.zeros(rows.shape)
+    for sample, row in enumerate(rows):
+        rng = np.random.default_rng([seed, sample])
+        picked, _ = draws_of(len(far), draws, seed, sample)
+        orders = [rng.permutation(len(members)) for _ in picked]
+        steps = [(start, order) for start, one in zip(picked, orders, strict=True) for order in (one, one[::-1])]
+        mixed = np.concatenate([list(_switched(far[start], row, order, members)) for start, order in steps])
+        found = _predicted(predict, mixed).reshape(len(steps), -1)
+        for (_, order), one in zip(steps, np.diff(found, axis=1), strict=True):
+            for block, change in zip(order, one, strict=True):
+                values[sample, members[block]] += change / len(members[block]) / len(steps)
+        progress(sample + 1, len(rows), "attributing")
+    found = _predicted(predict, np.concatenate([rows, far]))
+    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "permutation", draws)
+
+
+def _switched(start: Float64, end: Float64, order: Int64, members: Sequence[Int64]) -> Iterator[Float64]:
+    """From a row to another, block by block."""
+    now = start.copy()
+    yield now.copy()
+    for block in order:
+        now[members[block]] = end[members[block]]
+        yield now.copy()
+
+
+def _predicted(predict: Callable[[Float64], NDArray[np.floating]], rows: Float64) -> Float64:
+    edges = [*range(0, len(rows), _ROWS), len(rows)]
+    return np.concatenate([np.asarray(predict(rows[a:b]), np.float64) for a, b in pairwise(edges)])
+
+
+def _pair(X: ArrayLike, background: ArrayLike) -> tuple[Float64, Float64]:
+    rows, far = np.asarray(X, np.float64), np.asarray(background, np.float64)
+    if rows.ndim != 2 or far.ndim != 2 or rows.shape[1] != far.shape[1] or not len(rows) or not len(far):
+        raise InputError(
+            "samples and background do not fit together",
+            code="GS-SPECTRA-SHAPE",
+            details=[f"samples: {rows.shape}", f"background: {far.shape}"],
+        )
+    if not (np.isfinite(rows).all() and np.isfinite(far).all()):
+        raise InputError("samples or background have missing values", code="GS-SPECTRA-NAN", hint="leave them out")
+    return rows, far
