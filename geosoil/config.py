@@ -24,6 +24,7 @@ __all__ = [
     "DepthConfig",
     "FusionConfig",
     "InvertConfig",
+    "LibraryConfig",
     "MaskConfig",
     "ModelConfig",
     "PropertyConfig",
@@ -31,6 +32,7 @@ __all__ = [
     "SceneConfig",
     "SpectraConfig",
     "Study",
+    "TransferConfig",
     "ValidationConfig",
     "load_study",
 ]
@@ -249,6 +251,47 @@ class InvertConfig(_Record):
         return value
 
 
+class LibraryConfig(_Record):
+    """A spectral library that helps a model of few samples."""
+
+    path: str | tuple[str, ...] | None = Field(
+        None, description="folder, files or glob of its tables; not needed where the library is given as an object"
+    )
+    property: str | None = Field(None, description="property that it teaches; default: the study's own")
+    sources: tuple[str, ...] = Field((), description="its data sets to use; default: all")
+    leave_out: tuple[str, ...] = Field((), description="its data sets to leave out")
+    nearby: tuple[str, ...] = Field((), description="its data sets of the samples' own country, to compare with all")
+    cache: str | None = Field(None, description="folder where the library is kept, read and joined")
+
+
+TransferKind = Literal[
+    "mixture", "local", "library", "spiked", "instances", "neighbours", "tuned", "instances-tuned",
+]  # fmt: skip
+RegressionKind = Literal["plsr", "svr", "rf", "dnn", "resnet", "cnn"]
+
+
+class TransferConfig(_Record):
+    """How a library helps, and what predicts; what is not given is as suits the way."""
+
+    kind: TransferKind | None = Field(None, description="how; default: mixture, or tuned where the library teaches "
+                                                        "another property")  # fmt: skip
+    head: RegressionKind | None = Field(None, description="the regression; default: plsr, or resnet where it is tuned")
+    steps: tuple[str, ...] = Field(("absorbance", "snv"), description="preprocessing of local and library spectra")
+    instances: int = Field(100, ge=3, description="samples of the library that RS-LOCAL keeps")
+    draws: int = Field(50, ge=1, description="times that RS-LOCAL tests each sample of the library in a round")
+    drop: float = Field(0.05, gt=0, lt=1, description="share of the library that RS-LOCAL drops a round")
+    components: int = Field(20, ge=1, description="most components of PLSR; the count is searched")
+    members: int = Field(5, ge=1, le=50, description="networks that are averaged")
+    epochs: int | None = Field(None, ge=1, description="most epochs of a network")
+    published: bool = Field(False, description="tune as published: frozen convolutions, dense layers at a rate of 1e-3")
+
+    @field_validator("steps")
+    @classmethod
+    def _known_steps(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_steps(value)
+        return value
+
+
 MaskRule = Literal[
     "ndvi", "ncai", "nbr2", "ndwi", "dark_water", "cloud", "cirrus", "cirrus_blue", "cirrus_ratio",
     "ndsi", "snow_nir", "shadow", "shadow_swir",
@@ -292,7 +335,13 @@ class CompareConfig(_Record):
     """What `geosoil compare` runs beside the study's own model."""
 
     models: tuple[ModelKind, ...] = ("rf", "cnn", "mtcnn", "transfer")
-    schemes: tuple[Literal["random", "spatial"], ...] = ("random", "spatial")
+    schemes: tuple[Literal["random", "spatial", "rounds", "kennard-stone"], ...] = Field(
+        ("random", "spatial"),
+        description="how samples are held out: folds; in a study with a library also rounds of 75 to 25, or all but "
+        "those that Kennard and Stone choose",
+    )
+    local: int = Field(30, ge=10, description="samples that Kennard and Stone choose, in a study with a library")
+    transfers: tuple[TransferKind, ...] = Field((), description="ways of transfer to compare; default: all possible")
     repeats: int = Field(5, ge=1)
     folds: int = Field(5, ge=2)
     patches: tuple[int, ...] = Field((), description="further patch widths to try with the study's model")
@@ -334,6 +383,8 @@ class Study(_Record):
     spectra: SpectraConfig | None = None
     fusion: FusionConfig = FusionConfig()
     invert: InvertConfig = InvertConfig()
+    library: LibraryConfig | None = None
+    transfer: TransferConfig = TransferConfig()
     masks: MaskConfig = MaskConfig()
     validation: ValidationConfig = ValidationConfig()
     compare: CompareConfig = CompareConfig()
@@ -420,6 +471,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         ("scene", ("path", "align", "wavelengths")),
         ("spectra", ("laboratory", "satellite", "like")),
         ("masks", ("land_use",)),
+        ("library", ("path", "cache")),
     )
     for section, keys in places:
         if isinstance(table.get(section), dict):
