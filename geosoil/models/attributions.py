@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from geosoil.models.forest import Trees
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Float64, Int64
 
 __all__ = [
     "Attribution",
@@ -69,7 +69,7 @@ class Attribution:
     @property
     def gap(self) -> Float64:
         """What the contributions of each sample lack of prediction less mean prediction, (n,)."""
-        return self.output - self.base - self.values.sum(axis=1)
+        return np.asarray(self.output - self.base - self.values.sum(axis=1), np.float64)
 
     @property
     def gap_share(self) -> float:

@@ -253,7 +253,8 @@ class Kernel:
     def backward(self, slope: Tensor, memory: Memory) -> Tensor:
         """See `Layer`."""
         x, near = memory
-        return 2 * self.gamma * slope * (near @ self.support - near.sum(1, keepdim=True) * x)
+        back: Tensor = 2 * self.gamma * slope * (near @ self.support - near.sum(1, keepdim=True) * x)
+        return back
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,7 +361,7 @@ class _Residual:
     def backward(self, slope: Tensor, memory: Memory) -> Tensor:
         inner, found = memory
         slope = _gated(slope, found)
-        return slope.add_(self.first.back(_gated(self.second.back(slope), inner)))
+        return slope + self.first.back(_gated(self.second.back(slope), inner))
 
 
 @dataclass(frozen=True, eq=False)
