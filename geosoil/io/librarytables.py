@@ -1,0 +1,384 @@
+"""The tables of a spectral library, one by one: found, told apart, and read to reflectance with values and origin."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike as OsPathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from geosoil.errors import InputError, UsageError, listing
+from geosoil.types import PathLike, as_path
+
+from .addresses import short_name
+from .bandnames import find_bands
+from .librarychecks import saturated
+from .librarylayouts import Layout, first_of, layout_of
+from .librarytold import DESCRIPTION, Description, Told
+from .libraryvalues import Values, join_values, take_values
+from .spectra import open_spectra
+from .tables import read_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geosoil.types import Bool, Float32, Float64
+
+__all__ = ["Item", "LibraryTable", "find_items", "read_item"]
+
+_TEXT = (".csv", ".txt", ".tsv", ".tab")
+_TABLES = (*_TEXT, ".parquet", ".pq", ".xlsx", ".xlsm")
+_SPECTROMETERS = (".asd", ".sed")
+#: A table of these is no table of spectra; it may be one of values.
+_NO_SPECTRA = frozenset({"GS-SPECTRA-COLUMNS", "GS-WAVELENGTH-UNIT", "GS-SPECTRA-EMPTY"})
+#: Bytes of a text table in which its header ends.
+_HEADER = 2**20
+#: Columns that differ by a number only are another spectrum from so many on.
+_OTHER_SPECTRUM = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is read at once: a table, or the files of spectrometers in one folder.
+
+    Attributes
+    ----------
+    name : str
+        What messages and notes call it, and the data set where nothing else names it.
+    files : tuple of Path
+        One table, or any number of spectrometers' files.
+    told : Told
+        What the user says of it.
+    named : bool
+        Whether the user named it; else it may turn out to be something else.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    told: Told
+    named: bool
+
+
+@dataclass(eq=False)
+class LibraryTable:
+    """Spectra of one table.
+
+    Attributes
+    ----------
+    item : Item
+    values : (n, p) float32
+        Reflectance 0 to 1.
+    wavelength_nm : (p,) float64
+        Rising.
+    ids, source, instrument, country : (n,) array of str
+    properties : Values
+    saturated : (n,) bool
+    quantity, layout : str
+        What the table held, and whose layout it has.
+    notes : list of str
+    """
+
+    item: Item
+    values: Float32
+    wavelength_nm: Float64
+    ids: np.ndarray[Any, Any]
+    source: np.ndarray[Any, Any]
+    instrument: np.ndarray[Any, Any]
+    country: np.ndarray[Any, Any]
+    properties: Values
+    saturated: Bool
+    quantity: str
+    layout: str
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def step_nm(self) -> float:
+        """Usual spacing of the bands, nm."""
+        return float(np.median(np.diff(self.wavelength_nm)))
+
+    def place(self, row: int) -> tuple[str, int]:
+        """File and row, counted from 1 below the header, of a spectrum."""
+        return (self.item.files[row].name, 1) if len(self.item.files) > 1 else (self.item.files[0].name, row + 1)
+
+
+def find_items(
+    source: PathLike | Iterable[PathLike], description: Description, folder: Path | None
+) -> tuple[list[Item], list[Path]]:
+    """The tables that a source names, in order of their paths, and all files that they are made of.
+
+    Raises
+    ------
+    InputError
+        ``GS-FILE-MISSING``: nothing there, or a table that is described is not.
+    UsageError
+        ``GS-SOURCE``.
+    """
+    paths = _paths(source)
+    base = folder or Path()
+    told = {path: description.of(path, base) for path, _ in paths}
+    for one in description.tables:
+        if not any(one.fits(path, base) for path in told):
+            raise InputError(
+                f"{one.path[:50]} is described, but is not in the library",
+                code="GS-FILE-MISSING",
+                details=[f"looked in: {base}"],
+                hint="paths are those from the library's folder; * and ? stand for any letters",
+            )
+    # Tables of values are read with the spectra that they belong to.
+    beside = {(path.parent / one.values).resolve() for path, one in told.items() if one and one.values}
+    beside |= {(base / one.values).resolve() for one in told.values() if one and one.values}
+    kept = [
+        (path, named or told[path] is not None)
+        for path, named in paths
+        if (told[path] is not None or description.others) and path.resolve() not in beside
+    ]
+    return _items(kept, told), [path for path, _ in kept] + sorted(path for path in beside if path.is_file())
+
+
+def _paths(source: PathLike | Iterable[PathLike]) -> list[tuple[Path, bool]]:
+    """Files, and whether each was named as such."""
+    if isinstance(source, (str, OsPathLike)):
+        return _paths_of(as_path(source))
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray)):
+        raise UsageError(
+            f"a path or a list of paths is needed, not an object of type {type(source).__name__}", code="GS-SOURCE"
+        )
+    return [one for path in source for one in _paths_of(as_path(path))]
+
+
+def _paths_of(path: Path) -> list[tuple[Path, bool]]:
+    if path.is_file():
+        return [(path, True)]
+    if path.is_dir():
+        found = [one for one in path.rglob("*") if one.is_file() and _is_table(one) and not _hidden(one, path)]
+    else:
+        found = [Path(one) for one in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute patterns
+        found = [one for one in found if one.is_file() and _is_table(one)]
+    if not found:
+        raise InputError(
+            f"{short_name(str(path))} {'holds no tables' if path.is_dir() else 'does not exist'}",
+            code="GS-FILE-MISSING",
+            details=[f"looked for: {path}"],
+            hint=f"tables and spectra end in {listing((*_TABLES, *_SPECTROMETERS), 10)}",
+        )
+    return [(one, False) for one in sorted(found)]
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (*_TABLES, *_SPECTROMETERS) and path.name != DESCRIPTION
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
+
+
+def _items(paths: Sequence[tuple[Path, bool]], told: dict[Path, Told | None]) -> list[Item]:
+    stems = Counter(path.stem for path, _ in paths if path.suffix.lower() not in _SPECTROMETERS)
+    sources = Counter(one.source for path, _ in paths if (one := told[path]) is not None)
+    items, folders = [], dict[tuple[Path, Told | None], list[Path]]()
+    for path, named in paths:
+        if path.suffix.lower() in _SPECTROMETERS:
+            folders.setdefault((path.parent, told[path]), []).append(path)
+            continue
+        one = told[path] or Told(str(path))
+        name = path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}"
+        items.append(Item(one.source if sources[one.source] == 1 and one.source else name, (path,), one, named))
+    for (folder, said), files in folders.items():
+        items.append(Item(folder.name or "spectra", tuple(files), said or Told(str(folder)), named=True))
+    return items
+
+
+def read_item(item: Item, *, quantity: str | None, id_column: str | None, factor: float | None) -> LibraryTable | str:
+    """Read one table.
+
+    Parameters
+    ----------
+    item : Item
+    quantity, id_column, factor
+        What holds for tables of which nothing else is said: what spectra are, the column of ids, and what organic
+        matter is divided by to stand for organic carbon.
+
+    Returns
+    -------
+    LibraryTable or str
+        Or why it is none, for a table that nobody named.
+
+    Raises
+    ------
+    InputError
+        As `spectra.open_spectra` and `libraryvalues.take_values`.
+    """
+    told = item.told
+    told = replace(
+        told,
+        quantity=told.quantity or quantity,
+        id=told.id or id_column,
+        organic_matter_factor=told.organic_matter_factor or factor,
+    )
+    try:
+        columns = _columns(item.files[0])
+        layout = layout_of(columns) if columns else None
+        spectra = _open(item, told, layout, columns)
+    except InputError as error:
+        if item.named or error.code not in _NO_SPECTRA:
+            raise _with_hint(error, item) from error
+        return error.message
+    frame, matched, notes = _with_values(item, told, layout, spectra)
+    layout = layout or layout_of([str(name) for name in frame.columns])
+    values, wavelength = _rising(spectra)
+    return LibraryTable(
+        item=item,
+        values=values,
+        wavelength_nm=wavelength,
+        ids=spectra["sample"].values.astype(str).astype(object),
+        source=_labels(frame, told.source, layout.source if layout else (), item.name),
+        instrument=_labels(
+            frame, told.instrument, (*(layout.instrument if layout else ()), "instrument"), _instrument(layout)
+        ),
+        country=_labels(frame, told.country, (*(layout.country if layout else ()), "country"), ""),
+        properties=take_values(frame, told, layout, item.name),
+        saturated=saturated(values, wavelength),
+        quantity=str(spectra.attrs["report"]["stored_as"]),
+        layout=layout.name if layout else "",
+        notes=[*spectra.attrs["notes"], *notes, *([f"{item.name}: {matched} samples have values"] if matched else [])],
+    )
+
+
+def _instrument(layout: Layout | None) -> str:
+    return layout.fixed_instrument if layout else ""
+
+
+def _columns(path: Path) -> list[str]:
+    """Names of a table's columns without reading it; empty where they cannot be had cheaply."""
+    kind = path.suffix.lower()
+    try:
+        if kind in (".parquet", ".pq"):
+            return [str(name) for name in pq.read_schema(path).names]
+        if kind in _TEXT:
+            with path.open("rb") as file:
+                first = file.readline(_HEADER).decode("utf-8-sig", "replace").rstrip("\r\n")
+            return [cell.strip().strip('"') for cell in first.split(max(",;\t|", key=first.count))]
+    except (OSError, pa.ArrowException):
+        pass
+    return []
+
+
+def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str]) -> xr.DataArray:
+    ids = told.id if told.id in columns or not columns else None
+    if ids is None and layout is not None:
+        ids = first_of(columns, layout.ids)
+    quantity: Any = told.quantity or (layout.quantity if layout else "") or None
+    if len(item.files) > 1 or item.files[0].suffix.lower() in _SPECTROMETERS:
+        return open_spectra(item.files)
+    path = item.files[0]
+    wanted = _wanted(columns, layout)
+    if len(wanted) == len(columns):
+        return open_spectra(path, quantity=quantity, id=ids)
+    # Spectra of the mid infrared stand beside, and are not read at all.
+    return open_spectra(_some(path, wanted), quantity=quantity, id=ids)
+
+
+def _wanted(columns: Sequence[str], layout: Layout | None) -> list[str]:
+    """All columns, without further spectra beside those that the layout means."""
+    if layout is None or not layout.bands:
+        return list(columns)
+    shapes = {name: re.sub(r"\d+(\.\d+)?", "#", name) for name in columns}
+    counts = Counter(shapes.values())
+    bands = re.compile(layout.bands)
+    return [name for name in columns if bands.fullmatch(name) or counts[shapes[name]] < _OTHER_SPECTRUM]
+
+
+def _some(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return pd.DataFrame(pq.read_table(path, columns=columns).to_pandas())
+        with path.open("rb") as file:
+            first = file.readline(_HEADER).decode("utf-8-sig", "replace")
+        table = pa_csv.read_csv(
+            path,
+            parse_options=pa_csv.ParseOptions(delimiter=max(",;\t|", key=first.count)),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=columns, null_values=["", "NA", "NaN", "nan", "NULL"], strings_can_be_null=True
+            ),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{short_name(str(path))} cannot be read",
+            code="GS-TABLE-READ",
+            details=[f"{type(error).__name__}: {str(error)[:300]}"],
+            hint="check that the file is whole and is what its name says",
+        ) from error
+    return pd.DataFrame(table.to_pandas())
+
+
+def _with_hint(error: InputError, item: Item) -> InputError:
+    """The error with what to write for this table into the library's description."""
+    if error.code != "GS-SPECTRA-QUANTITY":
+        return error
+    hint = f'say it in library.toml: [[table]] with path = "{item.files[0].name}" and quantity = "percent", for example'
+    return InputError(error.message, code=error.code, details=error.details, hint=hint)
+
+
+def _with_values(
+    item: Item, told: Told, layout: Layout | None, spectra: xr.DataArray
+) -> tuple[pd.DataFrame, int, list[str]]:
+    """All columns with values: those beside the spectra, and those of a table that belongs to them."""
+    table: pd.DataFrame = spectra.attrs["table"]
+    ids = [str(one) for one in spectra["sample"].values]
+    folder = item.files[0].parent
+    if told.values:
+        path = folder / told.values
+        frame, matched = join_values(table, ids, read_table(path).frame, told, layout, needed=True)
+        return frame, matched, [f"{item.name}: values from {path.name}"]
+    own = take_values(table, told, layout, item.name).columns if not told.properties else {"": np.empty(0)}
+    if own:
+        return table, 0, []
+    for path in sorted(folder.iterdir()):
+        if path in item.files or path.suffix.lower() not in _TABLES or _has_bands(path):
+            continue
+        beside = read_table(path).frame
+        its = layout or layout_of([str(name) for name in beside.columns])
+        frame, matched = join_values(table, ids, beside, told, its, needed=False)
+        if matched:
+            return frame, matched, [f"{item.name}: values from {path.name}, which lies beside and has the same ids"]
+    return table, 0, []
+
+
+def _has_bands(path: Path) -> bool:
+    """Whether a table holds spectra of any kind."""
+    try:
+        find_bands(_columns(path), where=path.name)
+    except InputError as error:
+        return error.code == "GS-WAVELENGTH-UNIT"
+    return True
+
+
+def _labels(frame: pd.DataFrame, told: str, columns: Sequence[str], otherwise: str) -> np.ndarray[Any, Any]:
+    """A text a row: what is told, else a column of the table, else something for all."""
+    name = first_of([str(one) for one in frame.columns], columns)
+    if told or name is None:
+        return np.full(len(frame), told or otherwise, object)
+    text = frame[name].astype("string").fillna("").str.strip()
+    return text.where(text != "", otherwise).to_numpy(object)
+
+
+def _rising(spectra: xr.DataArray) -> tuple[Float32, Float64]:
+    """Values and wavelengths, without the bands of a second detector that overlap the first."""
+    wavelength = spectra["wavelength"].values.astype(np.float64)
+    before = np.concatenate([[-np.inf], np.maximum.accumulate(wavelength)[:-1]])
+    kept = wavelength > before
+    values: Float32 = spectra.values
+    return (values, wavelength) if kept.all() else (np.ascontiguousarray(values[:, kept]), wavelength[kept])
