@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geosoil.models.convnet import ConvNet1D, ConvSpec
 from geosoil.models.features import damaged, feature_rows, number
 from geosoil.models.loop import one_thread
 from geosoil.models.resnet import ResNet1D, ResNetSpec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64
 
-__all__ = ["NETS", "NetHead", "Spec"]
+__all__ = ["NETS", "NetHead", "Spec", "arrays_of", "checked_weights", "module_of"]
 
 #: Spectra that go through at once: what a layer of them needs stays in the processor's cache.
 _BLOCK = 64
@@ -52,7 +53,7 @@ class Spec(Protocol):
 
 #: Kinds of networks: the class of the shape, and the module. A module takes its shape, maps (n, F) to (n, outputs) and
 #: has `standardise(X)` and `folded()`, a copy for predictions.
-NETS: dict[str, tuple[type[Any], type[Any]]] = {"resnet": (ResNetSpec, ResNet1D)}
+NETS: dict[str, tuple[type[Any], type[Any]]] = {"resnet": (ResNetSpec, ResNet1D), "cnn": (ConvSpec, ConvNet1D)}
 
 
 @dataclass(frozen=True, eq=False)
