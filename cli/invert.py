@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, emit, log_options, progress_bar, seed, start_logging, workers
+from .options import as_json, log_options, run_training, seed, start_logging, workers
 
 
 @click.command("invert")
@@ -67,20 +67,10 @@ def command(
         invert__head=head,
         fusion__kind=fusion,
     )
-    target = output or model
-    if dry_run:
-        emit({"study": settings.model_dump(mode="json")}, settings.model_dump_json(indent=2), as_json)
-        return
-    if target is None:
-        raise click.UsageError("name the model file to write: -o MODEL.gsm")
-    with progress_bar(quiet) as progress:
-        bundle = invert(
-            settings,
-            target,
-            overwrite=overwrite,
-            report=report,
-            predictions=predictions,
-            num_workers=num_workers or os.cpu_count() or 1,
-            progress=progress,
-        )
-    emit({"model": str(target), "card": bundle.card.model_dump(mode="json")}, summary(bundle, target), as_json)
+    outputs = {
+        "overwrite": overwrite,
+        "report": report,
+        "predictions": predictions,
+        "num_workers": num_workers or os.cpu_count() or 1,
+    }
+    run_training(invert, summary, settings, output or model, outputs, dry_run=dry_run, as_json=as_json, quiet=quiet)

@@ -18,8 +18,11 @@ COMMANDS = {
     "calibrate": ("calibrate", "Make a map-ready cube of a GF-5 or ZY-1 AHSI product."),
     "train": ("train", "Train the model of a study file."),
     "invert": ("invert", "Train a model of spectra: cube, samples, laboratory spectra."),
+    "transfer": ("transfer", "Train a model of few samples with a spectral library."),
     "compare": ("compare", "Compare models on the same folds."),
     "map": ("map", "Map a scene with one or more models."),
+    "explain": ("explain", "Say why a model predicts what it predicts (SHAP)."),
+    "predict": ("predict", "Predict the properties of a table of spectra."),
     "terrain": ("terrain", "Make covariates and streams from an elevation model."),
 }
 

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,18 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["as_json", "device", "emit", "log_options", "pairs", "progress_bar", "seed", "start_logging", "workers"]
+__all__ = [
+    "as_json",
+    "device",
+    "emit",
+    "log_options",
+    "pairs",
+    "progress_bar",
+    "run_training",
+    "seed",
+    "start_logging",
+    "workers",
+]
 
 
 def log_options(function: F) -> F:
@@ -103,6 +114,28 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
             click.echo(f"{message}: {10 * tenth} %", err=True)
 
     yield tell
+
+
+def run_training(
+    job: Callable[..., Any],
+    tell: Callable[..., str],
+    settings: Any,
+    target: Path | None,
+    outputs: Mapping[str, Any],
+    *,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run the training of a study, with what it writes beside the model; or print the settings and stop."""
+    if dry_run:
+        emit({"study": settings.model_dump(mode="json")}, settings.model_dump_json(indent=2), as_json)
+        return
+    if target is None:
+        raise click.UsageError("name the model file to write: -o MODEL.gsm")
+    with progress_bar(quiet) as progress:
+        bundle = job(settings, target, progress=progress, **outputs)
+    emit({"model": str(target), "card": bundle.card.model_dump(mode="json")}, tell(bundle, target), as_json)
 
 
 def emit(document: dict[str, Any], text: str, as_json: bool) -> None:

@@ -187,8 +187,15 @@ class SpectraConfig(_Record):
     laboratory_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
     satellite_quantity: Literal["reflectance", "percent", "absorbance"] | None = None
     splice: bool = Field(False, description="remove the steps of a field spectrometer at 1000 and 1830 nm")
+    step_nm: float | None = Field(
+        None,
+        gt=0,
+        description="spacing that laboratory spectra are brought to in a study of these alone; default: 5 nm",
+    )
     windows: tuple[tuple[float, float], ...] | None = Field(
-        None, description="wavelengths that are left out, nm; default: water bands and the noisy ends"
+        None,
+        description="wavelengths that are left out, nm; default: water bands and the noisy ends, of laboratory spectra "
+        "alone the noisy ends",
     )
     drop: tuple[str, ...] = Field((), description="further bands to leave out, by name")
     keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
@@ -261,6 +268,13 @@ class LibraryConfig(_Record):
     sources: tuple[str, ...] = Field((), description="its data sets to use; default: all")
     leave_out: tuple[str, ...] = Field((), description="its data sets to leave out")
     nearby: tuple[str, ...] = Field((), description="its data sets of the samples' own country, to compare with all")
+    range_nm: tuple[float, float] | None = Field(
+        None,
+        description="wavelengths to read, nm; default: the samples' own. Tables that do not cover them are left out",
+    )
+    organic_matter_factor: float | None = Field(
+        None, gt=0, description="organic matter = factor x organic carbon; needed to turn one into the other"
+    )
     cache: str | None = Field(None, description="folder where the library is kept, read and joined")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from geosoil.config import Study
-from geosoil.errors import UsageError
+from geosoil.errors import InputError, UsageError
 from geosoil.io.atomic import replacing
 from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
 from geosoil.jobs.inversion import (
@@ -26,11 +26,14 @@ from geosoil.jobs.inversion import (
     recipe_of_spectra,
 )
 from geosoil.jobs.invert import fitted_spectra
+from geosoil.jobs.lending import Lent
 from geosoil.jobs.pairing import build_pairs
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
 from geosoil.models.fusion import FusionSettings
 from geosoil.prep.cars import Cars
+from geosoil.prep.kennard_stone import kennard_stone
+from geosoil.prep.spectra import Preprocess
 from geosoil.report.spectra_comparison import write_spectra_comparison
 from geosoil.score import score, score_table
 from geosoil.types import PathLike, Progress, quiet
@@ -39,12 +42,16 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import xarray as xr
 
-__all__ = ["SpectraVariant", "compare_spectra", "spectra_variants"]
+    from geosoil.types import Int64
+
+__all__ = ["SpectraVariant", "compare_spectra", "partition", "run_variants", "scores_of", "spectra_variants"]
 
 log = logging.getLogger(__name__)
 
 #: How tables call the regressions.
-HEADS = {"plsr": "PLSR", "svr": "SVR", "rf": "RF", "fd-rf": "FD-RF", "dnn": "DNN"}
+HEADS = {"plsr": "PLSR", "svr": "SVR", "rf": "RF", "fd-rf": "FD-RF", "dnn": "DNN", "resnet": "ResNet", "cnn": "CNN"}
+#: Fewer samples to test on tell nothing.
+LEAST_HELD_OUT = 10
 #: Seeds that the published protocol searches here; the paper tried 20,000.
 _SEEDS = 200
 
@@ -114,20 +121,11 @@ def compare_spectra(
     )
     variants = _possible(spectra_variants(study), data)
     prepare_folder(folder, resume=resume)
-    schemes = _schemes(study, data)
-    key = f"{data.digest} {study.compare.folds} {study.seed} {study.validation.block_m} {variants}"
-    tasks = [
-        (data, variants, scheme, repeat, study, folder / "parts", hashlib.sha256(key.encode()).hexdigest())
-        for scheme in schemes
-        for repeat in range(study.compare.repeats)
-    ]
-    parts = run_tasks(_repeat, tasks, num_workers=num_workers, progress=progress, message="comparing spectra")
-    predictions = pd.concat([one for one, _ in parts], ignore_index=True)
-    fits = pd.concat([one for _, one in parts], ignore_index=True)
+    predictions, fits = run_variants(study, data, variants, folder, num_workers=num_workers, progress=progress)
     if study.compare.published:
         made = _published(study, data)
         predictions, fits = pd.concat([predictions, made[0]]), pd.concat([fits, made[1]])
-    scores = _scores(predictions)
+    scores = scores_of(predictions)
     write_table(folder, "predictions.csv", predictions)
     write_table(folder, "fits.csv", fits)
     write_scores(folder, scores)
@@ -138,6 +136,29 @@ def compare_spectra(
     write_spectra_comparison(folder, study.name, values, predictions, fits, scores, shown)
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
+
+
+def run_variants(
+    study: Study,
+    data: PairSet,
+    variants: Sequence[SpectraVariant],
+    folder: Path,
+    *,
+    lent: Lent | None = None,
+    num_workers: int,
+    progress: Progress,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Held-out predictions and fits of all variants, on the same partitions; parts that are there are kept."""
+    config = study.compare
+    key = f"{data.digest} {config.folds} {config.local} {study.seed} {study.validation.block_m} {variants}"
+    tasks = [
+        (data, variants, scheme, repeat, study, folder / "parts", hashlib.sha256(key.encode()).hexdigest(), lent)
+        for scheme in _schemes(study, data)
+        for repeat in range(config.repeats)
+    ]
+    parts = run_tasks(_repeat, tasks, num_workers=num_workers, progress=progress, message="comparing spectra")
+    predictions = pd.concat([one for one, _ in parts], ignore_index=True)
+    return predictions, pd.concat([one for _, one in parts], ignore_index=True)
 
 
 def _possible(variants: Sequence[SpectraVariant], data: PairSet) -> list[SpectraVariant]:
@@ -156,14 +177,21 @@ def _possible(variants: Sequence[SpectraVariant], data: PairSet) -> list[Spectra
 
 
 def _schemes(study: Study, data: PairSet) -> list[str]:
-    schemes: list[str] = [one for one in study.compare.schemes if one == "random" or data.points is not None]
+    schemes: list[str] = [one for one in study.compare.schemes if one != "spatial" or data.points is not None]
     if len(schemes) < len(study.compare.schemes):
         log.warning("the spectra come from tables without places: no spatial folds")
     return schemes or ["random"]
 
 
 def _repeat(
-    data: PairSet, variants: Sequence[SpectraVariant], scheme: str, repeat: int, study: Study, parts: Path, key: str
+    data: PairSet,
+    variants: Sequence[SpectraVariant],
+    scheme: str,
+    repeat: int,
+    study: Study,
+    parts: Path,
+    key: str,
+    lent: Lent | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All variants on one partition; kept on disk, so that a run can go on where it stopped."""
     stem = hashlib.sha256(f"{key} {scheme} {repeat}".encode()).hexdigest()[:20]
@@ -171,8 +199,8 @@ def _repeat(
     if all(path.exists() for path in paths):
         return pd.read_parquet(paths[0]), pd.read_parquet(paths[1])
     seed = study.seed + 1000 * repeat
-    folds = folds_of_pairs(data, scheme, study.compare.folds, seed, study.validation.block_m)
-    checked = cross_validate_spectra(data, [one.recipe for one in variants], folds, seed)
+    folds = partition(study, data, scheme, seed)
+    checked = cross_validate_spectra(data, [one.recipe for one in variants], folds, seed, lent=lent)
     frames = [_frames(data, variant, found) for variant, found in zip(variants, checked, strict=True)]
     made = [
         pd.concat([one[place] for one in frames], ignore_index=True).assign(scheme=scheme, repeat=repeat)
@@ -182,6 +210,31 @@ def _repeat(
         with replacing(path) as part:
             frame.to_parquet(part, index=False)
     return made[0], made[1]
+
+
+def partition(study: Study, data: PairSet, scheme: str, seed: int) -> Int64:
+    """The fold in which each sample is held out, -1 for never.
+
+    ``random`` and ``spatial`` are folds. A ``rounds`` partition holds out a quarter of the samples (He et al. 2025).
+    ``kennard-stone`` holds out all but a few that are chosen by their spectra alone (Shen et al. 2022).
+    """
+    if scheme == "rounds":
+        quarters = folds_of_pairs(data, "random", 4, seed)
+        return np.where(quarters == 0, 0, -1)
+    if scheme == "kennard-stone":
+        few = study.compare.local
+        if len(data) < few + LEAST_HELD_OUT:
+            raise InputError(
+                f"{len(data)} samples are too few to choose {few} and to test on the others",
+                code="GS-SAMPLES-FEW",
+                details=[f"needed: {few + LEAST_HELD_OUT}"],
+                hint='take a smaller local under [compare], or schemes = ["random"]',
+            )
+        spectra = Preprocess.fit(data.satellite, data.wavelength_nm, study.transfer.steps).apply(data.satellite)
+        folds = np.zeros(len(data), np.int64)
+        folds[kennard_stone(spectra, few)] = -1
+        return folds
+    return folds_of_pairs(data, scheme, study.compare.folds, seed, study.validation.block_m)
 
 
 def _frames(data: PairSet, variant: SpectraVariant, found: SpectraValidation) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -269,7 +322,7 @@ def _published_one(
     return _frames(data, SpectraVariant(f"{HEADS[head]}, {spectra}", recipe, "published"), found)
 
 
-def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
+def scores_of(predictions: pd.DataFrame) -> pd.DataFrame:
     """One score table for each property and question."""
     tables = []
     for pair, frame in predictions.groupby(["property", "study"], sort=False):

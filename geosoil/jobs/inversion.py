@@ -7,13 +7,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from geosoil.config import FusionConfig, InvertConfig, Study
 from geosoil.errors import InputError
+from geosoil.jobs.lending import (
+    Lent,
+    lending_key,
+    preprocess_of_library,
+    source_of,
+    teaches_same,
+    transform_of_library,
+)
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
 from geosoil.models.fusion import FusionSettings, Translator, cross_generate, fit_translator
-from geosoil.models.heads import HeadSettings, fit_head
+from geosoil.models.heads import Head, HeadSettings, fit_head
+from geosoil.models.library_heads import TransferSettings, fit_with_library
 from geosoil.models.spectral import SpectralPredictor, TargetHead
 from geosoil.prep.cars import Cars, select
 from geosoil.prep.spectra import Preprocess
@@ -65,6 +75,10 @@ class SpectralRecipe:
         that it was fitted on, which is better than what it makes of others; as published. ``crossed``: made by
         translators that were fitted on other samples. ``laboratory``: the laboratory spectra themselves, which the
         generated ones are like. ``both``: laboratory and crossed, two rows a sample.
+    transfer : TransferSettings or None
+        How the library helps; None: not at all.
+    sources : tuple of str
+        Data sets of the library that do; all where none is named.
     """
 
     spectra: str
@@ -74,11 +88,30 @@ class SpectralRecipe:
     selection: Cars | None
     transforms: tuple[str, ...]
     calibration: str = "both"
+    transfer: TransferSettings | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def generates(self) -> bool:
         """Whether generated spectra are read."""
         return self.spectra in {"generated", "mixed"}
+
+    @property
+    def model(self) -> str:
+        """What tables call the model: its way of transfer, or its regression."""
+        return self.head.kind if self.transfer is None else self.transfer.kind
+
+    def told(self) -> dict[str, Any]:
+        """The choices that reports tell, as JSON values."""
+        cars = None if self.selection is None else {"runs": self.selection.runs, "repeats": self.selection.repeats}
+        return {
+            "spectra": self.spectra,
+            "head": self.head.kind,
+            "steps": list(self.steps),
+            "cars": cars,
+            "transfer": None if self.transfer is None else self.transfer.kind,
+            "sources": list(self.sources),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +149,15 @@ class TrainingFits:
     pool : (k,) int64, optional
         Samples that translators and selections see, in place of `rows`: for the published protocol, which lets them
         see all, and is optimistic.
+    lent : dict
+        Networks that were trained on the library, by what they are for: see `lend`.
     """
 
     data: PairSet
     rows: Int64
     seed: int
     pool: Int64 | None = None
+    lent: Lent = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def fit(self, recipe: SpectralRecipe) -> FittedSpectra:
@@ -132,14 +168,29 @@ class TrainingFits:
         for place in range(len(recipe.transforms)):
             X, y, sample, transform = self._observed(recipe, place)
             support, frequency = self._support(recipe, place)
-            head = fit_head(X[:, support], y, recipe.head, groups=sample, seed=self.seed)
+            head, lowest, highest = self._head(recipe, place, X[:, support], y, sample)
             first = X.shape[1] if recipe.spectra == "generated" else 0
-            heads.append(TargetHead(support + first, head, float(y.min()), float(y.max())))
+            heads.append(TargetHead(support + first, head, lowest, highest))
             transforms.append(transform)
             frequencies.append(frequency)
         return FittedSpectra(
             SpectralPredictor(preprocess, translator, tuple(heads)), tuple(transforms), tuple(frequencies)
         )
+
+    def _head(
+        self, recipe: SpectralRecipe, place: int, X: Float64, y: Float64, sample: Int64
+    ) -> tuple[Head, float, float]:
+        """The head of a property, and the range of what it was taught."""
+        if recipe.transfer is None:
+            head = fit_head(X, y, recipe.head, groups=sample, seed=self.seed)
+            return head, float(y.min()), float(y.max())
+        source = self._once(
+            ("source", recipe.steps, recipe.sources, place), lambda: source_of(self.data, recipe, place)
+        )
+        pretrained = self.lent.get(lending_key(recipe, place))
+        head = fit_with_library(X, y, source, recipe.transfer, pretrained, groups=sample, seed=self.seed)
+        known = np.concatenate([y, source.y]) if source.same and recipe.transfer.kind != "local" else y
+        return head, float(known.min()), float(known.max())
 
     def _once(self, key: Any, make: Any) -> Any:
         if key not in self._made:
@@ -150,6 +201,8 @@ class TrainingFits:
         return self.data.of(recipe.spectra)[self.rows]
 
     def _preprocess(self, recipe: SpectralRecipe) -> Preprocess:
+        if recipe.transfer is not None:
+            return preprocess_of_library(self.data, recipe)
         spectra = "laboratory" if recipe.spectra == "laboratory" else "satellite"
         key = ("preprocess", spectra, recipe.steps)
         found: Preprocess = self._once(
@@ -224,9 +277,14 @@ class TrainingFits:
         """Features, transformed values and sample of each row with a value of a property; and the transform."""
         features, sample = self._features(recipe)
         values = self.data.values[self.rows, place]
-        transform = TargetTransform.fit(values[np.isfinite(values)], recipe.transforms[place])
+        transform = self._transform(recipe, place, values)
         used = np.isfinite(values[sample])
         return features[used], transform.forward(values[sample[used]]), sample[used], transform
+
+    def _transform(self, recipe: SpectralRecipe, place: int, values: Float64) -> TargetTransform:
+        if recipe.transfer is not None and teaches_same(self.data):
+            return transform_of_library(self.data, recipe, place)
+        return TargetTransform.fit(values[np.isfinite(values)], recipe.transforms[place])
 
     def _support(self, recipe: SpectralRecipe, place: int) -> tuple[Int64, Float64]:
         """Features that are kept, and how often each was."""
@@ -310,11 +368,11 @@ class SpectraValidation:
 
 
 def _held_out(
-    data: PairSet, recipes: Sequence[SpectralRecipe], folds: Int64, fold: int, seed: int
+    data: PairSet, recipes: Sequence[SpectralRecipe], folds: Int64, fold: int, seed: int, lent: Lent
 ) -> list[tuple[Float64, Float64, FittedSpectra]]:
     """For each recipe predictions of one fold by a fit on the others, those of its training samples, and the fit."""
     out, inside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-    fits = TrainingFits(data, inside, seed)
+    fits = TrainingFits(data, inside, seed, lent=lent)
     found = []
     for recipe in recipes:
         fitted = fits.fit(recipe)
@@ -329,16 +387,20 @@ def cross_validate_spectra(
     folds: Int64,
     seed: int,
     *,
+    lent: Lent | None = None,
     num_workers: int = 1,
     progress: Progress = quiet,
     message: str = "cross-validation",
 ) -> list[SpectraValidation]:
     """Predict each sample by fits that never saw it, for several recipes that share what they can.
 
-    The bias correction of a fold's back-transformation uses the residuals of the other folds.
+    Samples of fold -1 are never held out. The bias correction of a fold's back-transformation uses the residuals of
+    the other folds, whose fits saw this fold's samples; that is one number a property, and its error small beside the
+    residuals'. Where there are no other folds, it takes the error of the search inside the training samples.
     """
     count = int(folds.max()) + 1
-    tasks = [(data, list(recipes), folds, fold, seed + fold) for fold in range(count)]
+    lent = {} if lent is None else lent
+    tasks = [(data, list(recipes), folds, fold, seed + fold, lent) for fold in range(count)]
     parts = run_tasks(_held_out, tasks, num_workers=num_workers, progress=progress, message=message)
     return [_gather(data, folds, [part[place] for part in parts]) for place in range(len(recipes))]
 
@@ -357,11 +419,22 @@ def _gather(data: PairSet, folds: Int64, parts: Sequence[tuple[Float64, Float64,
         rows = folds == fold
         for target, (transform, soil) in enumerate(zip(fit.transforms, data.properties, strict=True)):
             others = residuals[~rows, target]
-            back = transform.back_table(others[np.isfinite(others)], lowest=soil.lowest, highest=soil.highest)
+            others = others[np.isfinite(others)]
+            if not len(others):
+                own = transform.forward(data.values[~rows, target]) - inner[:, target]
+                others = _expected_residuals(fit.predictor.heads[target].head.rmsecv, own)
+            back = transform.back_table(others, lowest=soil.lowest, highest=soil.highest)
             predicted[rows, target] = back(outer[:, target].astype(np.float32))
             inside[fold][~rows, target] = back(inner[:, target].astype(np.float32))
     left = tuple(one[np.isfinite(one)] for one in residuals.T)
     return SpectraValidation(predicted, left, folds, fitted, inside)
+
+
+def _expected_residuals(rmsecv: float | None, own: Float64) -> Float64:
+    """Residuals that new samples are to be expected to have: normal ones of the search's error, or those of the fit."""
+    if rmsecv is None:
+        return own[np.isfinite(own)]
+    return rmsecv * np.asarray(ndtri((np.arange(99) + 0.5) / 99), np.float64)
 
 
 def recipe_of_spectra(

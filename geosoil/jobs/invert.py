@@ -19,6 +19,7 @@ from geosoil.io.qgis import write_samples
 from geosoil.jobs.counts import counts_of, say_counts
 from geosoil.jobs.inversion import (
     FittedSpectra,
+    SpectralRecipe,
     SpectraValidation,
     TrainingFits,
     cross_validate_spectra,
@@ -26,6 +27,7 @@ from geosoil.jobs.inversion import (
     no_laboratory,
     recipe_of_spectra,
 )
+from geosoil.jobs.lending import lend
 from geosoil.jobs.pairing import build_pairs, mask_rules
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.train import check_outputs, created_now
@@ -38,7 +40,7 @@ from geosoil.types import PathLike, Progress, quiet
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["invert", "summary"]
+__all__ = ["invert", "summary", "train_spectra"]
 
 
 def invert(
@@ -101,18 +103,47 @@ def invert(
     data = build_pairs(
         study, samples=samples, scene=scene, laboratory=laboratory, satellite=satellite, progress=progress
     )
+    return train_spectra(
+        study,
+        recipe,
+        data,
+        output=output,
+        report=report,
+        predictions=predictions,
+        overwrite=overwrite,
+        num_workers=num_workers,
+        progress=progress,
+    )
+
+
+def train_spectra(
+    study: Study,
+    recipe: SpectralRecipe,
+    data: PairSet,
+    *,
+    output: PathLike | None,
+    report: PathLike | None,
+    predictions: PathLike | None,
+    overwrite: bool,
+    num_workers: int,
+    progress: Progress,
+) -> Bundle:
+    """Cross-validate a recipe on the samples, fit it on all of them, and write what is asked for."""
     if predictions is not None and data.points is None:
         raise UsageError(
             "samples without places cannot be written as points", code="GS-POINTS", hint="leave --predictions out"
         )
     validation = study.validation
     folds = folds_of_pairs(data, validation.scheme, validation.folds, study.seed, validation.block_m)
-    (checked,) = cross_validate_spectra(data, [recipe], folds, study.seed, num_workers=num_workers, progress=progress)
+    lent = lend(data, [recipe], study.seed, progress)
+    (checked,) = cross_validate_spectra(
+        data, [recipe], folds, study.seed, lent=lent, num_workers=num_workers, progress=progress
+    )
     progress(0, 1, "training")
-    fitted = TrainingFits(data, np.arange(len(data)), study.seed).fit(recipe)
+    fitted = TrainingFits(data, np.arange(len(data)), study.seed, lent=lent).fit(recipe)
     progress(1, 1, "training")
     frame = held_out_frame(data, checked)
-    bundle = _bundle(study, data, fitted, checked, frame)
+    bundle = _bundle(study, recipe, data, fitted, checked, frame)
     if output is not None:
         bundle.save(output, overwrite=overwrite)
     if report is not None:
@@ -194,21 +225,27 @@ def _points(data: PairSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
 
 
 def _bundle(
-    study: Study, data: PairSet, fitted: FittedSpectra, checked: SpectraValidation, frame: pd.DataFrame
+    study: Study,
+    recipe: SpectralRecipe,
+    data: PairSet,
+    fitted: FittedSpectra,
+    checked: SpectraValidation,
+    frame: pd.DataFrame,
 ) -> Bundle:
     meta, _ = fitted.predictor.state()
     encoder = Encoder.identity(data.bands.names, data.satellite)
     rules = mask_rules(study, str(data.report.get("level", "")))
-    settings = study.model_dump(mode="json", include={"invert", "fusion", "spectra", "validation"})
+    sections = {"fusion", "spectra", "validation", "invert" if study.library is None else "transfer", "library"}
+    settings = {**study.model_dump(mode="json", include=sections), "recipe": recipe.told()}
     if rules is not None:
         settings["masks"] = {name: getattr(rules, name) for name in rules.__dataclass_fields__}
     grid = data.geobox
     card = Card(
         name=study.name,
-        model=study.invert.head,
+        model=recipe.model,
         kind=fitted.predictor.kind,
         properties=tuple(
-            PropertyCard.of(soil, [data.depth], transform, _scores(study, frame[frame["property"] == soil.code]))
+            PropertyCard.of(soil, [data.depth], transform, _scores(study, recipe.model, frame, soil.code))
             for soil, transform in zip(data.properties, fitted.transforms, strict=True)
         ),
         crs=grid.crs.to_wkt() if grid is not None and grid.crs is not None else "",
@@ -224,6 +261,7 @@ def _bundle(
             "profiles": len(data),
             "folds": study.validation.folds,
             "neighbours": int(data.report.get("neighbours", 0)),
+            **({} if data.library is None else {"library": len(data.library)}),
             **counts_of(data.report),
         },
         selection=_selection(data, fitted),
@@ -246,10 +284,11 @@ def _extent(data: PairSet) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def _scores(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _scores(study: Study, model: str, frame: pd.DataFrame, code: str) -> list[dict[str, Any]]:
     """The scores of a property, with the split that they come from."""
     scheme = study.validation.scheme
-    table = score_table(frame.assign(model=study.invert.head, scheme=scheme, repeat=0))
+    frame = frame[frame["property"] == code]
+    table = score_table(frame.assign(model=model, scheme=scheme, repeat=0))
     split = f"{scheme} {study.validation.folds}-fold cross-validation by sample"
     found = []
     for depth in (*dict.fromkeys(frame["depth"]), "all"):
@@ -275,10 +314,10 @@ def _selection(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
 def summary(bundle: Bundle, path: PathLike | None = None) -> str:
     """What was trained and how good it is, for people."""
     card = bundle.card
-    settings = card.settings["invert"]
+    library = f" and {card.counts['library']} of the library" if "library" in card.counts else ""
     lines = [
-        f"{', '.join(part.name for part in card.properties)}: {card.model} on {settings['spectra']} spectra, "
-        f"{len(card.wavelength_nm)} bands, {card.counts['profiles']} samples",
+        f"{', '.join(part.name for part in card.properties)}: {card.model} on {card.settings['recipe']['spectra']} "
+        f"spectra, {len(card.wavelength_nm)} bands, {card.counts['profiles']} samples{library}",
         *(f"bands: {line}" for line in card.selection.get("bands", ())),
         *say_counts(card.counts),
         f"scores: {card.properties[0].scores[0]['split']}",

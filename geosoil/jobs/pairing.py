@@ -16,6 +16,7 @@ from geosoil.config import SpectraConfig, Study
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.grid.patches import cells_of, extract_patches
 from geosoil.io.columns import find_role
+from geosoil.io.intervals import find_depths
 from geosoil.io.positions import headers_of
 from geosoil.io.raster import open_scene
 from geosoil.io.spectra import open_spectra
@@ -23,10 +24,10 @@ from geosoil.io.tables import Table, read_table
 from geosoil.jobs.dataset import samples_of
 from geosoil.jobs.matching import land_use_on
 from geosoil.jobs.pairs import PairSet
-from geosoil.prep.bad_bands import DEFAULT_WINDOWS, bad_bands, describe_bad, scene_statistics
+from geosoil.prep.bad_bands import DEFAULT_WINDOWS, Window, bad_bands, describe_bad, scene_statistics
 from geosoil.prep.masks import MaskRules
 from geosoil.prep.neighbours import Neighbours, like_neighbours
-from geosoil.prep.resample import gaussian_weights, linear_weights, resample
+from geosoil.prep.resample import on_bands
 from geosoil.soil import Depth
 from geosoil.types import Progress, quiet
 
@@ -45,6 +46,12 @@ log = logging.getLogger(__name__)
 
 #: Fewer samples cannot be split into folds that mean anything.
 LEAST_SAMPLES = 20
+#: Noisy ends of laboratory spectrometers, nm; their water bands are as good as any.
+_NOISY_ENDS = (DEFAULT_WINDOWS[0], DEFAULT_WINDOWS[-1])
+#: Spacing of laboratory spectra that no sensor's bands are asked of, nm.
+_STEP_NM = 5.0
+#: The same where a library helps.
+LEAST_WITH_LIBRARY = 10
 #: Depth of samples that do not say theirs, cm: what a hand takes from a field's surface.
 _SURFACE = Depth(0, 20)
 
@@ -108,22 +115,29 @@ def build_pairs(
     """
     config = study.spectra or SpectraConfig()
     report: dict[str, Any] = {}
+    # With a library to learn from, laboratory spectra alone are enough: they are what the model reads.
+    alone = study.library is not None and satellite is None and config.satellite is None
     if scene is None and study.scene.path is None:
-        spectra = _spectra(_given(satellite, config.satellite, "satellite", "spectra"), config, "satellite")
+        which = "laboratory" if alone else "satellite"
+        held, path = (laboratory, config.laboratory) if alone else (satellite, config.satellite)
+        spectra = _spectra(_given(held, path, which, "spectra"), config, which)
         if samples is None and study.samples.path is None:
-            study = study.model_copy(update={"samples": study.samples.model_copy(update={"id": "id"})})
+            changes = {"id": "id", **_usual_depth(study, spectra)}
+            study = study.model_copy(update={"samples": study.samples.model_copy(update=changes)})
         table = _values(study, samples if samples is not None else _placeless(study, spectra), report)
-        seen = _from_table(spectra, config, table, report)
+        seen = _from_table(spectra, config, table, which, report)
     else:
+        alone = False
         table = _values(study, samples, report)
         seen = _from_scene(study, scene, table, report, progress)
-    seen = _with_laboratory(seen, config, laboratory, report)
-    if len(seen.names) < LEAST_SAMPLES:
-        raise _too_few(len(seen.names), report)
+    seen = replace(seen, laboratory=seen.satellite) if alone else _with_laboratory(seen, config, laboratory, report)
+    least = LEAST_SAMPLES if study.library is None else LEAST_WITH_LIBRARY
+    if len(seen.names) < least:
+        raise _too_few(len(seen.names), least, report)
     report["bands"] = describe_bad(seen.offered)
     codes = list(study.inverted())
     values = table.reindex(list(seen.names))[codes].to_numpy(np.float64)
-    _check_values(codes, values)
+    _check_values(codes, values, least)
     return PairSet(
         properties=tuple(study.declared(code) for code in codes),
         depth=_depth(study, table),
@@ -219,6 +233,17 @@ def _placeless(study: Study, spectra: xr.DataArray) -> Any:
     return gpd.GeoDataFrame(frame, geometry=gpd.points_from_xy(number / 1e4, np.zeros(len(frame))), crs="EPSG:4326")
 
 
+def _usual_depth(study: Study, spectra: xr.DataArray) -> dict[str, str]:
+    """The depth of samples in a table of spectra that says none: nothing but the maps' name depends on it."""
+    table = Table(spectra.attrs["table"], "the table of the spectra")
+    headers = headers_of(table)
+    stated = find_depths(table, headers, top=study.samples.top, bottom=study.samples.bottom)
+    if study.samples.depth is not None or stated.columns or any(header.interval for header in headers):
+        return {}
+    log.info("%s says no depths; the samples are called %s cm", table.name, _SURFACE.label)
+    return {"depth": f"{_SURFACE.top_cm}-{_SURFACE.bottom_cm}"}
+
+
 def _depth(study: Study, table: pd.DataFrame) -> Depth:
     """The depth that the maps are of: that of most samples."""
     if len(study.depths.intervals) == 1:
@@ -234,20 +259,27 @@ def _depth(study: Study, table: pd.DataFrame) -> Depth:
     return Depth(int(top), int(bottom))
 
 
-def _from_table(spectra: xr.DataArray, config: SpectraConfig, table: pd.DataFrame, report: dict[str, Any]) -> _Seen:
-    """Satellite spectra that stand in a table, or finer ones brought to the bands of a cube."""
+def _from_table(
+    spectra: xr.DataArray, config: SpectraConfig, table: pd.DataFrame, which: str, report: dict[str, Any]
+) -> _Seen:
+    """Spectra that stand in a table, or finer ones brought to the bands of a cube."""
     own = _bands_of(spectra)
-    bands = _marked(own if config.like is None else Bands.of(open_scene(config.like, mapped=False)), config)
+    alone = which == "laboratory" and config.like is None
+    if config.like is not None:
+        offered = Bands.of(open_scene(config.like, mapped=False))
+    else:
+        offered = _spaced(own, config.step_nm or _STEP_NM) if alone else own
+    bands = _marked(offered, config, usual=_NOISY_ENDS if alone else DEFAULT_WINDOWS)
     good = np.flatnonzero(bands.good)
     names = spectra["sample"].values.astype(str)
     known = np.isin(names, table.index)
     report["without_samples"] = len(np.unique(names[~known]))
     rows = np.asarray(spectra.values, np.float64)[known]
-    if config.like is None:
+    if offered is own:
         rows = rows[:, good]
     else:
-        rows = _on_bands(rows, np.asarray(own.wavelength_nm, np.float64), bands.take(good.tolist()))
-    found, values = _one_each(names[known], rows, "satellite", report)
+        rows = on_bands(rows, np.asarray(own.wavelength_nm, np.float64), bands.take(good.tolist()))
+    found, values = _one_each(names[known], rows, which, report)
     report["no_data"] = sorted(set(names[known]) - set(found))
     return _Seen(
         names=found,
@@ -282,8 +314,25 @@ def _bands_of(spectra: xr.DataArray) -> Bands:
     return Bands(tuple(str(one) for one in spectra["band"].values), wavelength_nm=wavelength, fwhm_nm=fwhm)
 
 
-def _marked(bands: Bands, config: SpectraConfig, statistics: Any = None) -> Bands:
-    windows = DEFAULT_WINDOWS if config.windows is None else config.windows
+def _spaced(own: Bands, step_nm: float) -> Bands:
+    """Evenly spaced bands as wide as their spacing over the range of finer ones; those themselves where none are finer.
+
+    >>> fine = Bands(tuple("abcdefg"), wavelength_nm=(401.0, 402.0, 403.0, 404.0, 405.0, 406.0, 407.0))
+    >>> _spaced(fine, 2.0).wavelength_nm
+    (402.0, 404.0, 406.0)
+    """
+    centres = np.asarray(own.wavelength_nm)
+    if np.median(np.diff(centres)) >= step_nm:
+        return own
+    first, last = np.ceil((centres.min() + step_nm / 2) / step_nm), np.floor((centres.max() - step_nm / 2) / step_nm)
+    spaced = tuple(float(one * step_nm) for one in np.arange(first, last + 1))
+    return Bands(tuple(f"{one:g}" for one in spaced), wavelength_nm=spaced, fwhm_nm=(step_nm,) * len(spaced))
+
+
+def _marked(
+    bands: Bands, config: SpectraConfig, statistics: Any = None, usual: Sequence[Window] = DEFAULT_WINDOWS
+) -> Bands:
+    windows: Sequence[Window | tuple[float, float]] = usual if config.windows is None else config.windows
     found = bad_bands(bands, windows=windows, listed=config.drop, keep=config.keep, statistics=statistics)
     if not any(found.good):
         raise InputError("no band is left", code="GS-BANDS-NONE", details=describe_bad(found), hint="name some: keep")
@@ -419,34 +468,22 @@ def _with_laboratory(
     seen = seen.take(has)
     rows = values[[place[str(one)] for one in seen.names]]
     source = spectra["wavelength"].values.astype(np.float64)
-    return replace(seen, laboratory=_on_bands(rows, source, seen.bands))
+    return replace(seen, laboratory=on_bands(rows, source, seen.bands))
 
 
-def _on_bands(rows: Float64, source_nm: Float64, bands: Bands) -> Float64:
-    """Laboratory spectra as the sensor would see them; linearly where its widths are not known."""
-    centres = np.asarray(bands.wavelength_nm, np.float64)
-    if len(source_nm) == len(centres) and np.allclose(source_nm, centres, atol=1e-6):
-        return rows
-    if bands.fwhm_nm and min(bands.fwhm_nm) > 0:
-        weights = gaussian_weights(source_nm, centres, np.asarray(bands.fwhm_nm, np.float64))
-    else:
-        weights = linear_weights(source_nm, centres)
-    return np.asarray(resample(rows, weights), np.float64)
-
-
-def _check_values(codes: Sequence[str], values: Float64) -> None:
+def _check_values(codes: Sequence[str], values: Float64, least: int) -> None:
     """Refuse a property that too few of the samples have."""
     for code, count in zip(codes, np.isfinite(values).sum(axis=0), strict=True):
-        if count < LEAST_SAMPLES:
+        if count < least:
             raise InputError(
                 f"{count} samples with {code} are too few to train a model of spectra",
                 code="GS-SAMPLES-FEW",
-                details=[f"needed: {LEAST_SAMPLES}; samples with spectra: {len(values)}"],
+                details=[f"needed: {least}; samples with spectra: {len(values)}"],
                 hint="leave it out of properties under [invert], or add samples",
             )
 
 
-def _too_few(count: int, report: dict[str, Any]) -> InputError:
+def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
     lost = {
         "outside the scene": len(report.get("outside", ())),
         "on cells without data": len(report.get("no_data", ())),
@@ -457,7 +494,7 @@ def _too_few(count: int, report: dict[str, Any]) -> InputError:
         f"{count} samples are too few to train a model of spectra",
         code="GS-SAMPLES-FEW",
         details=[
-            f"needed: {LEAST_SAMPLES}; rows read: {report['samples'].get('rows', '?')}",
+            f"needed: {least}; rows read: {report['samples'].get('rows', '?')}",
             *(f"left out: {number} {why}" for why, number in lost.items() if number),
         ],
         hint="add samples; or set masks under [masks], such as use = false, when they take too much",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     from numpy.typing import NDArray
 
+    from geosoil.jobs.libraries import LibrarySet
     from geosoil.types import Float32, Float64, Int64
 
 __all__ = ["PairSet"]
@@ -52,6 +53,8 @@ class PairSet:
         Grid of the scene.
     neighbours : Neighbours
         Cells beside the samples that share their laboratory spectrum.
+    library : LibrarySet or None
+        Samples of a spectral library on the same bands, which help to learn.
     sources : tuple of str
         The files.
     report : dict
@@ -68,11 +71,17 @@ class PairSet:
     points: gpd.GeoDataFrame | None = None
     geobox: GeoBox | None = None
     neighbours: Neighbours | None = None
+    library: LibrarySet | None = None
     sources: tuple[str, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def laboratory_alone(self) -> bool:
+        """Whether the laboratory spectra are all that there is, and stand in the satellite's place."""
+        return self.laboratory is self.satellite
 
     @property
     def wavelength_nm(self) -> Float64:
@@ -93,6 +102,9 @@ class PairSet:
             arrays.append(self.laboratory)
         if self.neighbours is not None:
             arrays += [self.neighbours.spectra, self.neighbours.sample]
+        if self.library is not None:
+            arrays += [self.library.spectra, self.library.values]
+            total.update(json.dumps([str(one) for one in self.library.source]).encode())
         for array in arrays:
             total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()
@@ -111,6 +123,18 @@ class PairSet:
         place[rows] = np.arange(len(rows))
         owner = place[self.neighbours.sample]
         return self.neighbours.spectra[owner >= 0], owner[owner >= 0]
+
+    def of_bands(self, kept: Int64) -> PairSet:
+        """Some of the bands."""
+        beside, satellite = self.neighbours, self.satellite[:, kept]
+        laboratory = None if self.laboratory is None else self.laboratory[:, kept]
+        return replace(
+            self,
+            satellite=satellite,
+            laboratory=satellite if self.laboratory_alone else laboratory,
+            bands=self.bands.take(kept.tolist()),
+            neighbours=None if beside is None else replace(beside, spectra=beside.spectra[:, kept]),
+        )
 
     def without_neighbours(self) -> PairSet:
         """The samples' own cells alone."""

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from geosoil.bands import Bands
     from geosoil.types import Float64
 
-__all__ = ["SPLICE_NM", "gaussian_weights", "linear_weights", "resample", "splice_correct"]
+__all__ = ["SPLICE_NM", "gaussian_weights", "linear_weights", "on_bands", "resample", "splice_correct"]
 
 #: Joins of the three detectors of field spectrometers, nm.
 SPLICE_NM = (1000.0, 1830.0)
@@ -163,6 +164,37 @@ def resample(spectra: ArrayLike, weights: Float64) -> NDArray[Any]:
             found[(gaps.astype(np.float64) @ (used != 0)) > 0] = np.nan
         out[start : start + len(part)] = found
     return out
+
+
+def on_bands(spectra: Float64, source_nm: Float64, bands: Bands) -> Float64:
+    """Spectra as a sensor of these bands would see them: by its widths where they are known, else linearly.
+
+    Parameters
+    ----------
+    spectra : (n, p) float64
+        Spectra of finer or of the same bands.
+    source_nm : (p,) float64
+        Their wavelengths, nm; rising.
+    bands : Bands
+        With wavelengths.
+
+    Returns
+    -------
+    (n, b) float64
+
+    Raises
+    ------
+    InputError
+        ``GS-RESAMPLE``: the spectra do not cover a band.
+    """
+    centres = np.asarray(bands.wavelength_nm, np.float64)
+    if len(source_nm) == len(centres) and np.allclose(source_nm, centres, atol=1e-6):
+        return spectra
+    if bands.fwhm_nm and min(bands.fwhm_nm) > 0:
+        weights = gaussian_weights(source_nm, centres, np.asarray(bands.fwhm_nm, np.float64))
+    else:
+        weights = linear_weights(source_nm, centres)
+    return np.asarray(resample(spectra, weights), np.float64)
 
 
 def splice_correct(spectra: ArrayLike, wavelength_nm: ArrayLike, joins_nm: Sequence[float] = SPLICE_NM) -> NDArray[Any]:

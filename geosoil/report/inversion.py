@@ -24,8 +24,21 @@ _HEADS = {
     "rf": "a random forest",
     "fd-rf": "a random forest on fractional derivatives",
     "dnn": "a small dense network",
+    "resnet": "a one-dimensional residual network",
+    "cnn": "a one-dimensional convolutional network",
+}
+_TRANSFERS = {
+    "local": "{head}, of the samples alone",
+    "library": "{head}, of the library alone",
+    "spiked": "{head}, of the library and the samples, which weigh more",
+    "instances": "{head}, of the samples and those of the library that predict them best (RS-LOCAL)",
+    "neighbours": "a small regression for each spectrum, of the spectra most like it (memory-based learning)",
+    "tuned": "a network that was trained on the library, its last layers tuned on the samples",
+    "instances-tuned": "a network of the library, tuned on the samples and those of the library that predict them best",
+    "mixture": "several ways to use the library, weighted by what they predict of samples that they did not see",
 }
 _READ = {
+    "laboratory": "laboratory spectra",
     "satellite": "the satellite spectra",
     "generated": "laboratory-like spectra that a translator makes of the satellite spectra",
     "mixed": "the satellite spectra and the laboratory-like spectra made of them",
@@ -66,23 +79,36 @@ def write_inversion(
 
 def spectral_model(card: Any) -> Section:
     """What a model of spectra is."""
-    settings = card.settings["invert"]
-    steps = ", ".join(settings["steps"]) or "none"
+    recipe = card.settings["recipe"]
+    steps = ", ".join(recipe["steps"]) or "none"
+    cars = recipe["cars"]
     selection = (
-        f"Features are selected by CARS, {settings['cars_repeats']} paths of {settings['cars_runs']} rounds."
-        if settings["selection"] == "cars"
-        else "All features are used."
+        "All features are used."
+        if cars is None
+        else f"Features are selected by CARS, {cars['repeats']} paths of {cars['runs']} rounds."
     )
+    way = _HEADS[recipe["head"]] if recipe["transfer"] is None else _transfer(recipe)
     return Section(
         "Model",
         (
-            f"The model reads {_READ[settings['spectra']]}, and predicts by {_HEADS[settings['head']]}. {selection} "
-            f"Preprocessing: {steps}.",
-            f"Trained on {card.counts['profiles']} samples, {card.created}, seed {card.seed}. An optical sensor sees "
+            f"The model reads {_READ[recipe['spectra']]}, and predicts by {way}. {selection} Preprocessing: {steps}.",
+            f"Trained on {_samples_of(card)}, {card.created}, seed {card.seed}. An optical sensor sees "
             "the top millimetres of the soil; metals show only through the iron, clay and organic matter that they go "
             "with.",
         ),
     )
+
+
+def _transfer(recipe: Mapping[str, Any]) -> str:
+    """How the library helped."""
+    head = _HEADS[recipe["head"]]
+    return _TRANSFERS[recipe["transfer"]].format(head=head)
+
+
+def _samples_of(card: Any) -> str:
+    """Number of samples, and of those that a library lent."""
+    own = f"{card.counts['profiles']} samples"
+    return f"{own} and {card.counts['library']} of a library" if "library" in card.counts else own
 
 
 def _property(card: Any, soil: Property, frame: pd.DataFrame) -> Section:
@@ -101,7 +127,7 @@ def _property(card: Any, soil: Property, frame: pd.DataFrame) -> Section:
 
 
 def _spectra(card: Any, properties: Sequence[Property], spectra: Mapping[str, Any]) -> Section:
-    label = "preprocessed value" if card.settings["invert"]["steps"] else "reflectance"
+    label = "preprocessed value" if card.settings["recipe"]["steps"] else "reflectance"
     before = (
         "Mean spectra with the range of the middle 80 % of the samples. The generated spectra are those of the samples "
         "that the translator was fitted on; new ones lie farther from the laboratory's. Dotted: the spread of the "

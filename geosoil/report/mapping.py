@@ -128,7 +128,7 @@ def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:
 
 def _model_text(card: Any) -> str:
     """What the model is; one of spectra looks at no patch."""
-    own = spectral_model if card.settings and "invert" in card.settings else model_section
+    own = spectral_model if card.settings and "recipe" in card.settings else model_section
     return own(card).paragraphs[0]
 
 

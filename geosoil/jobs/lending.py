@@ -1,0 +1,169 @@
+"""What a library lends to the samples of a study: its spectra on their bands, on the scale of their values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geosoil.config import LibraryConfig, Study
+from geosoil.errors import InputError, UsageError, listing
+from geosoil.jobs.libraries import library_for
+from geosoil.models.library_heads import Pretrained, pretrain_for
+from geosoil.models.source import Source
+from geosoil.prep.spectra import Preprocess
+from geosoil.prep.target import TargetTransform
+from geosoil.types import Progress, quiet
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geosoil.jobs.inversion import SpectralRecipe
+    from geosoil.jobs.libraries import LibrarySet
+    from geosoil.jobs.pairs import PairSet
+    from geosoil.types import Bool, Float64
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "Lent",
+    "lend",
+    "lending_key",
+    "library_on",
+    "preprocess_of_library",
+    "range_of",
+    "source_of",
+    "teaches_same",
+    "transform_of_library",
+]
+
+#: Networks of the library, by what they are for.
+Lent = dict[Any, Pretrained]
+
+
+def lending_key(recipe: SpectralRecipe, place: int) -> Any:
+    """What a network of the library depends on."""
+    if recipe.transfer is None or not recipe.transfer.pretrains:
+        return None
+    return (recipe.steps, recipe.sources, recipe.transfer.of_source(), place)
+
+
+def lend(data: PairSet, recipes: Sequence[SpectralRecipe], seed: int, progress: Progress = quiet) -> Lent:
+    """Train the networks that the recipes take over from the library, once for all folds.
+
+    They see no local sample, so that a fold may use them whatever it holds out.
+    """
+    wanted = {
+        lending_key(recipe, place): (recipe, place)
+        for recipe in recipes
+        for place in range(len(recipe.transforms))
+        if lending_key(recipe, place) is not None
+    }
+    found = {}
+    for number, (key, (recipe, place)) in enumerate(wanted.items()):
+        if recipe.transfer is None:
+            continue
+        progress(number, len(wanted), "training on the library")
+        found[key] = pretrain_for(source_of(data, recipe, place), recipe.transfer, seed)
+    if wanted:
+        progress(len(wanted), len(wanted), "training on the library")
+    return found
+
+
+def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
+    """The samples with the library on their bands, without what repeats them; bands that it lacks are cut from both.
+
+    Raises
+    ------
+    InputError
+        As `library_for`.
+    """
+    config = study.library or LibraryConfig()
+    codes = (config.property,) if config.property is not None else tuple(soil.code for soil in data.properties)
+    found = library_for(
+        library,
+        data.bands,
+        codes,
+        local=data.of("laboratory"),
+        sources=config.sources,
+        leave_out=config.leave_out,
+        uncovered="cut",
+    )
+    if len(found.kept) < len(data.bands):
+        log.warning("%d of the samples' bands are cut: the library lacks them", len(data.bands) - len(found.kept))
+        data = data.of_bands(found.kept)
+    return replace(data, library=found, report={**data.report, "library": found.report})
+
+
+def range_of(data: PairSet, study: Study) -> tuple[float, float]:
+    """Wavelengths that a library is read on, nm."""
+    if study.library is not None and study.library.range_nm is not None:
+        return study.library.range_nm
+    return float(data.wavelength_nm.min()), float(data.wavelength_nm.max())
+
+
+def _library(data: PairSet) -> LibrarySet:
+    if data.library is None:
+        raise UsageError(
+            "transfer needs a library, and the study names none",
+            code="GS-LIBRARY-NONE",
+            hint='name it: [library] path = "library/"',
+        )
+    return data.library
+
+
+def _rows(library: LibrarySet, recipe: SpectralRecipe) -> Bool:
+    """Its samples that are of the recipe's data sets."""
+    if not recipe.sources:
+        return np.ones(len(library.source), np.bool_)
+    held = sorted(set(library.source.tolist()))
+    missing = sorted(set(recipe.sources) - set(held))
+    if missing:
+        raise InputError(
+            f"the library has no data set {listing(missing, 3)}"[:99],
+            code="GS-LIBRARY-SOURCE",
+            details=[f"its data sets: {listing(held, 20)}"],
+            hint="correct the names in [library]",
+        )
+    return np.isin(library.source, recipe.sources)
+
+
+def teaches_same(data: PairSet) -> bool:
+    """Whether the library holds the samples' own properties, not another one."""
+    return tuple(_library(data).codes) == tuple(soil.code for soil in data.properties)
+
+
+def _values(data: PairSet, place: int) -> Float64:
+    library = _library(data)
+    return np.asarray(library.values[:, place if teaches_same(data) else 0], np.float64)
+
+
+def preprocess_of_library(data: PairSet, recipe: SpectralRecipe) -> Preprocess:
+    """Preprocessing as the library's spectra ask for it: it does not depend on which local samples are held out."""
+    library = _library(data)
+    return Preprocess.fit(library.spectra[_rows(library, recipe)], data.wavelength_nm, recipe.steps)
+
+
+def transform_of_library(data: PairSet, recipe: SpectralRecipe, place: int) -> TargetTransform:
+    """The scale of a property that library and samples share."""
+    values = _values(data, place)
+    kind = recipe.transforms[place] if teaches_same(data) else _library(data).transform
+    return TargetTransform.fit(values[np.isfinite(values)], kind)
+
+
+def source_of(data: PairSet, recipe: SpectralRecipe, place: int) -> Source:
+    """The library's samples that have a value, preprocessed and on the transformed scale."""
+    library, values = _library(data), _values(data, place)
+    used = _rows(library, recipe) & np.isfinite(values)
+    preprocess = preprocess_of_library(data, recipe)
+    transform = transform_of_library(data, recipe, place)
+    _, origin = np.unique(library.source[used], return_inverse=True)
+    return Source(
+        X=np.asarray(preprocess.apply(library.spectra[used]), np.float64),
+        y=transform.forward(values[used]),
+        same=teaches_same(data),
+        origin=origin.astype(np.int64),
+    )

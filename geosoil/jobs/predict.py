@@ -1,0 +1,143 @@
+"""`geosoil predict`: a model of spectra and a table of them in, a table of values with intervals out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from geosoil.bands import Bands
+from geosoil.errors import InputError, ModelError, UsageError
+from geosoil.io.atomic import check_output, replacing
+from geosoil.io.spectra import open_spectra
+from geosoil.models.bundle import Bundle, load_model
+from geosoil.prep.resample import on_bands
+from geosoil.types import PathLike
+
+if TYPE_CHECKING:
+    from geosoil.types import Float64
+
+__all__ = ["predict_spectra", "summary"]
+
+log = logging.getLogger(__name__)
+
+
+def predict_spectra(
+    model: Bundle | PathLike,
+    spectra: xr.DataArray | PathLike,
+    output: PathLike | None = None,
+    *,
+    statistics: Sequence[str] = ("mean", "Q0.05", "Q0.95"),
+    quantity: Literal["reflectance", "percent", "absorbance"] | None = None,
+    id: str | None = None,
+    splice: bool = False,
+    overwrite: bool = False,
+) -> pd.DataFrame:
+    """Predict soil properties of spectra.
+
+    The spectra are brought to the model's bands. Quantiles are those of the residuals of the model's cross-validation:
+    they hold for samples like the ones that it was trained on.
+
+    Parameters
+    ----------
+    model : Bundle or path
+        A model of spectra, from `invert` or `transfer`.
+    spectra : DataArray or path
+        As `open_spectra` gives them, or what it opens: tables, ``.asd`` and ``.sed`` files, folders of them.
+    output : path, optional
+        CSV or Parquet to write.
+    statistics : sequence of str
+        ``mean``, and quantiles such as ``Q0.05``.
+    quantity, id, splice
+        As for `open_spectra`.
+    overwrite : bool
+        Replace the file that is there.
+
+    Returns
+    -------
+    DataFrame
+        A row a spectrum: ``sample``, and for each property and statistic a column ``{property}_{statistic}_{unit}``.
+        NaN where a band that the model reads has no value.
+
+    Raises
+    ------
+    ModelError
+        ``GS-MODEL-SPECTRA``: the model takes no spectra.
+    InputError
+        As `open_spectra`; ``GS-RESAMPLE`` where the spectra do not cover the model's bands.
+    OutputError
+        ``GS-OUTPUT-EXISTS``.
+    """
+    target = None if output is None else _target(output, overwrite=overwrite)
+    bundle = model if isinstance(model, Bundle) else load_model(model)
+    if not bundle.card.wavelength_nm:
+        raise ModelError(
+            f"the model takes {len(bundle.bands)} covariates, not spectra",
+            code="GS-MODEL-SPECTRA",
+            hint="map a scene with it: geosoil map; or give a model of geosoil invert or transfer",
+        )
+    if not isinstance(spectra, xr.DataArray):
+        spectra = open_spectra(spectra, quantity=quantity, id=id, splice=splice)
+    rows = _on_model(spectra, bundle)
+    cells = np.ascontiguousarray(rows.T, np.float32)[:, None, :]
+    maps = bundle.predict_block(cells, statistics)[:, 0]
+    outputs = bundle.outputs(statistics)
+    columns = {_column(one): values.astype(np.float64) for one, values in zip(outputs, maps, strict=True)}
+    found = pd.DataFrame({"sample": spectra["sample"].values.astype(str), **columns})
+    if target is not None:
+        with replacing(target) as part:
+            _write(found, part, target.suffix)
+    return found
+
+
+def _target(output: PathLike, *, overwrite: bool) -> Path:
+    path = check_output(Path(output), overwrite=overwrite)
+    if path.suffix not in {".csv", ".parquet"}:
+        raise UsageError(
+            f"{path.name}: predictions are written as .csv or .parquet", code="GS-OUTPUT", hint="name such a file"
+        )
+    return path
+
+
+def _write(found: pd.DataFrame, path: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        found.to_parquet(path, index=False)
+    else:
+        found.to_csv(path, index=False, float_format="%.6g")
+
+
+def _on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
+    """Spectra on the model's bands (n, p)."""
+    card = bundle.card
+    bands = Bands(bundle.bands, wavelength_nm=card.wavelength_nm, fwhm_nm=card.fwhm_nm)
+    source = spectra["wavelength"].values.astype(np.float64)
+    if (np.diff(source) <= 0).any():
+        raise InputError(
+            "the wavelengths of the spectra do not rise",
+            code="GS-WAVELENGTH",
+            hint="cut the overlap of the detectors first",
+        )
+    return on_bands(np.asarray(spectra.values, np.float64), source, bands)
+
+
+def _column(output: Any) -> str:
+    """Name of a column: property, statistic and unit."""
+    soil = output.target.soil_property
+    unit = {"1": "", "%": "_pct"}.get(soil.unit, "_" + soil.unit.replace("/", "_per_"))
+    return f"{soil.code}_{output.statistic}{unit}"
+
+
+def summary(found: pd.DataFrame, path: PathLike) -> str:
+    """What was predicted, for people."""
+    lines = [f"{len(found)} spectra"]
+    for name in found.columns[1:]:
+        values = found[name].dropna()
+        if len(values) and "_mean" in name:
+            lines.append(f"{name}: {values.min():.3g} to {values.max():.3g}, median {values.median():.3g}")
+    empty = int(found.iloc[:, 1].isna().sum())
+    return "\n".join([*lines, *([f"without a value: {empty}"] if empty else []), f"written: {path}"])

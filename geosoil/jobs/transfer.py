@@ -1,0 +1,189 @@
+"""`geosoil transfer`: few samples and a spectral library in, a model of spectra out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+
+from geosoil.config import Study, load_study
+from geosoil.errors import UsageError
+from geosoil.io.library import open_library
+from geosoil.jobs.inversion import SpectralRecipe, no_laboratory, recipe_of_spectra
+from geosoil.jobs.invert import train_spectra
+from geosoil.jobs.lending import library_on, range_of
+from geosoil.jobs.pairing import build_pairs
+from geosoil.jobs.pairs import PairSet
+from geosoil.jobs.train import check_outputs
+from geosoil.models.bundle import Bundle
+from geosoil.models.heads import HeadSettings
+from geosoil.models.library_heads import TransferSettings
+from geosoil.types import PathLike, Progress, quiet
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["build_transfer", "recipe_of_transfer", "transfer"]
+
+
+def transfer(
+    study: Study | PathLike,
+    output: PathLike | None = None,
+    *,
+    samples: gpd.GeoDataFrame | None = None,
+    scene: xr.DataArray | None = None,
+    laboratory: xr.DataArray | None = None,
+    satellite: xr.DataArray | None = None,
+    library: xr.DataArray | None = None,
+    report: PathLike | None = None,
+    predictions: PathLike | None = None,
+    overwrite: bool = False,
+    num_workers: int = 1,
+    progress: Progress = quiet,
+) -> Bundle:
+    """Train a model of few samples with the help of a spectral library.
+
+    The library is brought to the samples' bands, without what repeats a sample. Where it holds the property that is
+    wanted, its samples help (Shen et al. 2022); where it holds another one, a network learns that and is tuned (He et
+    al. 2025). Scores come from cross-validation by sample: all choices saw the training samples and the library alone.
+
+    Parameters
+    ----------
+    study : Study or path
+        What to train, on what; its ``[library]`` says what helps.
+    output : path, optional
+        Model file to write.
+    samples, scene, laboratory, satellite, library : optional
+        Objects to use in place of the study's files: samples as `open_samples` gives them, a cube as `open_scene`,
+        spectra as `open_spectra`, a library as `open_library`.
+    report, predictions, overwrite, num_workers, progress
+        As for `invert`.
+
+    Returns
+    -------
+    Bundle
+        The model; `geosoil.map` maps cubes of its bands with it, `geosoil predict` tables of spectra.
+
+    Raises
+    ------
+    InputError, UsageError, OutputError
+        Where the study, its files or the output cannot be used.
+    """
+    study = study if isinstance(study, Study) else load_study(study)
+    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    data = build_transfer(
+        study,
+        samples=samples,
+        scene=scene,
+        laboratory=laboratory,
+        satellite=satellite,
+        library=library,
+        progress=progress,
+    )
+    return train_spectra(
+        study,
+        recipe_of_transfer(study, data),
+        data,
+        output=output,
+        report=report,
+        predictions=predictions,
+        overwrite=overwrite,
+        num_workers=num_workers,
+        progress=progress,
+    )
+
+
+def build_transfer(
+    study: Study,
+    *,
+    samples: gpd.GeoDataFrame | None = None,
+    scene: xr.DataArray | None = None,
+    laboratory: xr.DataArray | None = None,
+    satellite: xr.DataArray | None = None,
+    library: xr.DataArray | None = None,
+    progress: Progress = quiet,
+) -> PairSet:
+    """The samples of a study, and its library on their bands.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `build_pairs` and `library_for`; ``GS-LIBRARY-NONE`` where the study names no library.
+    """
+    config = study.library
+    if config is None or (library is None and config.path is None):
+        raise UsageError(
+            "the study names no library",
+            code="GS-LIBRARY-NONE",
+            hint='name one: [library] path = "library/"; or train without: geosoil invert',
+        )
+    data = build_pairs(
+        study, samples=samples, scene=scene, laboratory=laboratory, satellite=satellite, progress=progress
+    )
+    if library is None:
+        library = open_library(
+            config.path or (),
+            range_nm=range_of(data, study),
+            organic_matter_factor=config.organic_matter_factor,
+            cache=config.cache or False,
+            progress=progress,
+        )
+    return library_on(data, study, library)
+
+
+def recipe_of_transfer(
+    study: Study,
+    data: PairSet,
+    kind: str | None = None,
+    head: str | None = None,
+    sources: tuple[str, ...] = (),
+) -> SpectralRecipe:
+    """The recipe of a study with a library, some of its choices changed.
+
+    Raises
+    ------
+    UsageError
+        ``GS-TRANSFER``: the way needs the library to hold the property, and it teaches another one.
+    """
+    config = study.transfer
+    same = study.library is None or study.library.property in {None, study.property}
+    kind = kind or config.kind or ("mixture" if same else "tuned")
+    if not same and kind not in {"local", "tuned"}:
+        raise UsageError(
+            f"transfer {kind!r} needs samples of the property itself in the library",
+            code="GS-TRANSFER",
+            details=[f"wanted: {study.property}; the library teaches: {study.library.property}"],  # type: ignore[union-attr]
+            hint='take kind = "tuned" in [transfer], or a library with the property',
+        )
+    settings = TransferSettings(kind=kind, head=_head(study, kind, head or config.head), **_given(study))
+    base = recipe_of_spectra(study, _read(study, data))
+    return replace(base, head=settings.head, steps=config.steps, selection=None, transfer=settings, sources=sources)
+
+
+def _head(study: Study, kind: str, head: str | None) -> HeadSettings:
+    """The regression of a way."""
+    config = study.transfer
+    head = head or ("resnet" if kind in {"tuned", "instances-tuned"} else "plsr")
+    most: dict[str, Any] = {} if config.epochs is None else {"epochs": config.epochs}
+    return HeadSettings(kind=head, most_components=config.components, members=config.members, **most)
+
+
+def _given(study: Study) -> dict[str, Any]:
+    return {}
+
+
+def _read(study: Study, data: PairSet) -> str:
+    """Which spectra the model reads."""
+    if data.laboratory_alone:
+        return "laboratory"
+    wanted = study.invert.spectra
+    if wanted == "mixed":
+        raise UsageError(
+            "a library has no satellite spectra, so that mixed ones cannot be learned from it",
+            code="GS-TRANSFER",
+            hint='take spectra = "generated" or "satellite" in [invert]',
+        )
+    if wanted == "generated" and data.laboratory is None:
+        raise no_laboratory()
+    return wanted
