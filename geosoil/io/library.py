@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 3e-4
 #: Reflectance above this is none.
 _BRIGHTEST = 1.5
-#: A spectrum with a median above this is in percent.
-_PERCENT = 3.0
+#: A spectrum with a median outside of these is in percent, or was divided by 100 once too often.
+_LEVELS = (0.01, 3.0)
 #: Faults that are named one by one.
 _NAMED = 10
 #: A value is contradicted where it is this many deviations from its spectral neighbours.
@@ -341,7 +341,9 @@ def _joined(read: list[LibraryTable], places: tuple[int, ...], wavelength_nm: Fl
         table.values = np.empty((len(table), 0), np.float32)
         for code, column in table.properties.columns.items():
             values.loc[here.start : here.stop - 1, code] = column
-        faults.append(np.where(table.saturated, "saturated", "").astype(object))
+        known = np.where(table.saturated, "saturated", "").astype(object)
+        known[table.mislabelled] = "mislabelled"
+        faults.append(known)
         start += len(table)
     held = {"sample": "ids", "source": "source", "instrument": "instrument", "country": "country"}
     labels = {name: np.concatenate([getattr(table, one) for table in tables]) for name, one in held.items()}
@@ -391,20 +393,20 @@ def _find_faults(whole: _Whole, tolerance: float) -> None:
 
     low, high = np.nanmin, np.nanmax
     present = np.isfinite(whole.spectra).all(axis=1)
-    saturated_before = whole.fault.copy()
+    known, odd = whole.fault.copy(), whole.fault == "mislabelled"
     whole.fault[:] = ""
-    mark(~present, "missing")
+    mark(~present & ~odd, "missing")
     spectra = whole.spectra
     middle = np.full(len(spectra), np.nan)
     middle[present] = np.median(spectra[present][:, :: max(1, spectra.shape[1] // 50)], axis=1)
     _, wrong = upside_down(np.nan_to_num(spectra) if not present.all() else spectra, whole.wavelength_nm)
-    mark(wrong | (middle > _PERCENT), "mislabelled")
+    mark(wrong | odd | (middle < _LEVELS[0]) | (middle > _LEVELS[1]), "mislabelled")
     dark, bright = np.zeros(len(spectra), np.bool_), np.zeros(len(spectra), np.bool_)
     if present.any():
         dark[present] = low(spectra[present], axis=1) <= 0
         bright[present] = high(spectra[present], axis=1) > _BRIGHTEST
     mark(dark | bright, "out_of_range")
-    mark(saturated_before == "saturated", "saturated")
+    mark(known == "saturated", "saturated")
     rows = np.flatnonzero(whole.fault == "")
     # Of several copies the one with most values stays.
     rank = -np.isfinite(whole.values.to_numpy(np.float64)[rows]).sum(axis=1)

@@ -110,7 +110,7 @@ def _roots(of: Int64) -> Int64:
 
 
 def copies_of(spectra: NDArray[Any], others: NDArray[Any], tolerance: float) -> Int64:
-    """For each spectrum the nearest of others that it is a copy of, on the same bands; -1 for none.
+    """For each spectrum the nearest of others that it is a copy of, the first of equal ones; -1 for none.
 
     Parameters
     ----------
@@ -131,8 +131,10 @@ def copies_of(spectra: NDArray[Any], others: NDArray[Any], tolerance: float) -> 
     there = other < len(whole)
     row, other = row[there], whole[other[there]]
     distance = _distance(spectra, row, others, other)
-    for one, original in zip(row[::-1], np.where(distance <= tolerance, other, -1)[::-1], strict=True):
-        found[one] = original if original >= 0 else found[one]
+    order = np.lexsort((other, distance, row))
+    order = order[distance[order] <= tolerance]
+    first = order[np.unique(row[order], return_index=True)[1]]
+    found[row[first]] = other[first]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from .librarylayouts import Layout, first_of, layout_of
 from .librarytold import DESCRIPTION, Description, Told
 from .libraryvalues import Values, join_values, take_values
 from .spectra import open_spectra
+from .spectratables import WideTable, read_frame, read_wide
+from .spectravalues import QUANTITIES
 from .tables import read_table
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ _SPECTROMETERS = (".asd", ".sed")
 _NO_SPECTRA = frozenset({"GS-SPECTRA-COLUMNS", "GS-WAVELENGTH-UNIT", "GS-SPECTRA-EMPTY"})
 #: Bytes of a text table in which its header ends.
 _HEADER = 2**20
+#: A spectrum with a median above this is in percent; the share of a table's spectra that may be on another scale.
+_OTHER_SCALE, _FEW = 2.0, 0.2
 #: Columns that differ by a number only are another spectrum from so many on.
 _OTHER_SPECTRUM = 50
 
@@ -82,7 +87,8 @@ class LibraryTable:
         Rising.
     ids, source, instrument, country : (n,) array of str
     properties : Values
-    saturated : (n,) bool
+    saturated, mislabelled : (n,) bool
+        Spectra with a fault that shows in the table alone.
     quantity, layout : str
         What the table held, and whose layout it has.
     notes : list of str
@@ -97,6 +103,7 @@ class LibraryTable:
     country: np.ndarray[Any, Any]
     properties: Values
     saturated: Bool
+    mislabelled: Bool
     quantity: str
     layout: str
     notes: list[str] = field(default_factory=list)
@@ -231,7 +238,7 @@ def read_item(item: Item, *, quantity: str | None, id_column: str | None, factor
     try:
         columns = _columns(item.files[0])
         layout = layout_of(columns) if columns else None
-        spectra = _open(item, told, layout, columns)
+        spectra, odd = _open(item, told, layout, columns)
     except InputError as error:
         if item.named or error.code not in _NO_SPECTRA:
             raise _with_hint(error, item) from error
@@ -251,6 +258,7 @@ def read_item(item: Item, *, quantity: str | None, id_column: str | None, factor
         country=_labels(frame, told.country, (*(layout.country if layout else ()), "country"), ""),
         properties=take_values(frame, told, layout, item.name),
         saturated=saturated(values, wavelength),
+        mislabelled=odd,
         quantity=str(spectra.attrs["report"]["stored_as"]),
         layout=layout.name if layout else "",
         notes=[*spectra.attrs["notes"], *notes, *([f"{item.name}: {matched} samples have values"] if matched else [])],
@@ -276,19 +284,47 @@ def _columns(path: Path) -> list[str]:
     return []
 
 
-def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str]) -> xr.DataArray:
+def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str]) -> tuple[xr.DataArray, Bool]:
+    """The spectra, and which of them are in another unit than the rest."""
     ids = told.id if told.id in columns or not columns else None
     if ids is None and layout is not None:
         ids = first_of(columns, layout.ids)
     quantity: Any = told.quantity or (layout.quantity if layout else "") or None
     if len(item.files) > 1 or item.files[0].suffix.lower() in _SPECTROMETERS:
-        return open_spectra(item.files)
-    path = item.files[0]
+        spectra = open_spectra(item.files)
+        return spectra, np.zeros(spectra.sizes["sample"], np.bool_)
     wanted = _wanted(columns, layout)
-    if len(wanted) == len(columns):
-        return open_spectra(path, quantity=quantity, id=ids)
-    # Spectra of the mid infrared stand beside, and are not read at all.
-    return open_spectra(_some(path, wanted), quantity=quantity, id=ids)
+    # Spectra of the mid infrared that stand beside are not read at all.
+    source: Any = item.files[0] if len(wanted) == len(columns) else _some(item.files[0], wanted)
+    try:
+        spectra = open_spectra(source, quantity=quantity, id=ids)
+    except InputError as error:
+        if error.code != "GS-SPECTRA-QUANTITY":
+            raise
+        frame, odd = _without_odd(read_frame(source) if isinstance(source, pd.DataFrame) else read_wide(source))
+        if not odd.any():
+            raise
+        try:
+            return open_spectra(frame, quantity=quantity or _named(item.files[0]), id=ids), odd
+        except InputError:
+            raise error from None
+    return spectra, np.zeros(spectra.sizes["sample"], np.bool_)
+
+
+def _without_odd(wide: WideTable) -> tuple[pd.DataFrame, Bool]:
+    """A table without the few spectra that are on another scale than the rest, and which these are."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        high = np.nanmedian(wide.values, axis=1) > _OTHER_SCALE
+    few = high if high.mean() <= _FEW else ~high if high.mean() >= 1 - _FEW else np.zeros(len(high), np.bool_)
+    wide.values[few] = np.nan
+    bands = pd.DataFrame(wide.values, columns=[f"{one:.10g}nm" for one in wide.bands.wavelength_nm])
+    return pd.concat([wide.table, bands], axis=1), few
+
+
+def _named(path: Path) -> Any:
+    """What the name of a file says of its spectra."""
+    return next((one for one in QUANTITIES if one in path.name.lower()), None)
 
 
 def _wanted(columns: Sequence[str], layout: Layout | None) -> list[str]:
