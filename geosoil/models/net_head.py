@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from geosoil.models.convnet import ConvNet1D, ConvSpec
-from geosoil.models.features import damaged, feature_rows, number
+from geosoil.models.features import array, damaged, feature_rows, number
 from geosoil.models.loop import one_thread
 from geosoil.models.resnet import ResNet1D, ResNetSpec
 
@@ -29,7 +29,12 @@ _MEMBERS = 1000
 
 
 class Spec(Protocol):
-    """Shape of a network of spectra."""
+    """Shape of a network of spectra, a dataclass."""
+
+    @property
+    def flat(self) -> int:
+        """Columns that the trunk gives."""
+        ...
 
     @property
     def bands(self) -> int:
@@ -72,6 +77,8 @@ class NetHead:
         Of the response.
     rmsecv : float or None
         Error on the samples that the members stopped by, or of the search.
+    slope : (F,) float64, optional
+        Coefficients of the features that are added to the networks' mean, in the unit of the response.
     """
 
     kind: str
@@ -80,6 +87,7 @@ class NetHead:
     centre: float
     spread: float
     rmsecv: float | None = None
+    slope: Float64 | None = None
 
     def __post_init__(self) -> None:
         # Folded once, for predictions; not a field, so that neither `state` nor `repr` sees it.
@@ -87,12 +95,19 @@ class NetHead:
 
     @classmethod
     def of(
-        cls, kind: str, nets: Sequence[nn.Module], centre: float, spread: float, rmsecv: float | None = None
+        cls,
+        kind: str,
+        nets: Sequence[nn.Module],
+        centre: float,
+        spread: float,
+        rmsecv: float | None = None,
+        *,
+        slope: Float64 | None = None,
     ) -> NetHead:
         """A head of trained networks of one shape."""
         states = [arrays_of(net) for net in nets]
         weights = {name: np.stack([one[name] for one in states]) for name in states[0]}
-        return cls(kind, nets[0].spec, weights, centre, spread, rmsecv)  # type: ignore[arg-type]
+        return cls(kind, nets[0].spec, weights, centre, spread, rmsecv, slope)  # type: ignore[arg-type]
 
     @property
     def members(self) -> int:
@@ -130,6 +145,8 @@ class NetHead:
                 for net in folded:
                     found[start : start + _BLOCK] += net(block)[:, 0]
         out[whole] = found.numpy().astype(np.float64) / self.members * self.spread + self.centre
+        if self.slope is not None:
+            out[whole] += rows[whole] @ self.slope
         return out
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -142,7 +159,7 @@ class NetHead:
             "spread": self.spread,
             "rmsecv": self.rmsecv,
         }
-        return meta, dict(self.weights)
+        return meta, {**self.weights, **({} if self.slope is None else {"slope": self.slope})}
 
     @classmethod
     def restore(cls, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> NetHead:
@@ -161,6 +178,7 @@ class NetHead:
             number(meta, "centre"),
             number(meta, "spread"),
             None if meta.get("rmsecv") is None else number(meta, "rmsecv"),
+            array(arrays, "slope", spec.bands) if "slope" in arrays else None,
         )
 
 
