@@ -28,6 +28,7 @@ __all__ = [
     "Shown",
     "against_figure",
     "covariate_figure",
+    "figure_names",
     "sample_figure",
     "wavelength_figure",
     "write_attributions",
@@ -140,6 +141,13 @@ def write_attributions(
     sections.append(_reading(shown))
     write_report(path, f"{name}: why", sections, subtitle=subtitle)
     return figures
+
+
+def figure_names(titles: Sequence[str], *, spectral: bool, against: bool) -> list[str]:
+    """Names of the figures that `write_attributions` gives."""
+    kinds = [*(["wavelength"] if spectral else []), "samples", *(["against"] if against else [])]
+    names = [] if spectral else ["covariates"]
+    return [*names, *(f"{_slug(title)}-{kind}" for title in titles for kind in kinds)]
 
 
 def _slug(text: str) -> str:
