@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -25,7 +26,7 @@ def command(
     spectra: Path,
     out: Path,
     statistics: tuple[str, ...],
-    quantity: str | None,
+    quantity: Literal["reflectance", "percent", "absorbance"] | None,
     id_column: str | None,
     splice: bool,
     overwrite: bool,

@@ -13,7 +13,7 @@ from geosoil.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["METRICS", "score", "score_table"]
+__all__ = ["METRICS", "rpd_class", "score", "score_table"]
 
 #: Scores in the order of tables.
 METRICS = ("n", "ME", "MAE", "RMSE", "R", "R2", "r_squared", "SEP", "RPD", "RPIQ", "CCC", "KGE", "KGE2012")
@@ -99,6 +99,17 @@ def _ratio(above: float, below: float) -> float:
 def _kling_gupta(r: float, spread: float, beta: float) -> float:
     # hypot, since squares of what nearly constant observations give are too large for a float.
     return 1 - math.hypot(r - 1, spread - 1, beta - 1)
+
+
+def rpd_class(rpd: float) -> str:
+    """What an RPD is worth: below 1.4 ``poor``, to 2 ``fair``, from there ``good`` (Chang et al. 2001; He et al. 2025).
+
+    >>> [rpd_class(one) for one in (1.39, 1.4, 2.0)]
+    ['poor', 'fair', 'good']
+    """
+    if math.isnan(rpd):
+        return ""
+    return "poor" if rpd < 1.4 else "fair" if rpd < 2 else "good"
 
 
 def score_table(frame: pd.DataFrame) -> pd.DataFrame:

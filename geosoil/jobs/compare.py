@@ -18,6 +18,7 @@ from geosoil.grid.patches import extract_patches
 from geosoil.io.atomic import replacing
 from geosoil.io.raster import open_scene
 from geosoil.jobs.compare_spectra import compare_spectra
+from geosoil.jobs.compare_transfer import compare_transfer
 from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Recipe, cross_validate, folds_of, recipe_of
@@ -101,12 +102,15 @@ def compare(
     scene: xr.DataArray | None = None,
     laboratory: xr.DataArray | None = None,
     satellite: xr.DataArray | None = None,
+    library: xr.DataArray | None = None,
     num_workers: int = 1,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> Comparison:
-    """Run all models of a study on the same folds; of a study with ``[spectra]``, all spectra and regressions.
+    """Run all models of a study on the same folds.
+
+    Of a study with ``[spectra]``, all spectra and regressions; of one with ``[library]``, all ways to use it.
 
     Folds are by profile. Random folds tell how well new samples among the old ones are predicted, spatial folds how
     well new areas are. Everything that is fitted is fitted on the training folds alone. The ablations run on the
@@ -131,7 +135,7 @@ def compare(
         ``GS-OUTPUT-EXISTS``: the folder holds a comparison already.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    if study.spectra is not None:
+    if study.spectra is not None and study.library is None:
         return compare_spectra(
             study,
             out,
@@ -139,6 +143,20 @@ def compare(
             scene=scene,
             laboratory=laboratory,
             satellite=satellite,
+            num_workers=num_workers,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if study.library is not None:
+        return compare_transfer(
+            study,
+            out,
+            samples=samples,
+            scene=scene,
+            laboratory=laboratory,
+            satellite=satellite,
+            library=library,
             num_workers=num_workers,
             resume=resume,
             overwrite=overwrite,

@@ -15,12 +15,12 @@ from geosoil.prep.rs_local import RsLocal, rs_local
 if TYPE_CHECKING:
     from geosoil.types import Float64, Int64
 
-__all__ = ["KINDS", "Pretrained", "TransferSettings", "fit_with_library", "pretrain_for"]
+__all__ = ["KINDS", "TUNED", "Pretrained", "TransferSettings", "fit_with_library", "localised", "pretrain_for"]
 
 #: Ways of transfer. The first is that of a model which asks no library.
 KINDS = ("local", "library", "spiked", "instances", "neighbours", "tuned", "instances-tuned", "mixture")
 #: Those that take over a network which was trained on the library.
-_TUNED = frozenset({"tuned", "instances-tuned"})
+TUNED = frozenset({"tuned", "instances-tuned"})
 
 Pretrained = Any
 
@@ -56,7 +56,7 @@ class TransferSettings:
     @property
     def pretrains(self) -> bool:
         """Whether a network is trained on the library first."""
-        return self.kind in _TUNED
+        return self.kind in TUNED
 
     def of_source(self) -> TransferSettings:
         """What of it the network of the library depends on."""
@@ -89,11 +89,16 @@ def fit_with_library(
     raise NotImplementedError(settings.kind)
 
 
+def localised(X: Float64, y: Float64, source: Source, settings: TransferSettings, seed: int) -> Int64:
+    """The library's samples that predict the local ones best."""
+    return rs_local(source.X, source.y, X, y, settings.localise, seed).kept
+
+
 def _with_instances(
     X: Float64, y: Float64, source: Source, settings: TransferSettings, groups: Int64 | None, seed: int
 ) -> tuple[Float64, Float64, Int64]:
     """Local samples, those of the library that predict them best, and their groups."""
     own = np.arange(len(y)) if groups is None else np.asarray(groups)
-    kept = rs_local(source.X, source.y, X, y, settings.localise, seed).kept
+    kept = localised(X, y, source, settings, seed)
     lent = own.max() + 1 + np.arange(len(kept))
     return np.vstack([X, source.X[kept]]), np.concatenate([y, source.y[kept]]), np.concatenate([own, lent])

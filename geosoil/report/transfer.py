@@ -1,0 +1,305 @@
+"""The report of a comparison with a library: scores, changes against the local model, and where the spectra lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from geosoil.report.html import Section, png, write_report
+from geosoil.report.plots import bare_axes
+from geosoil.score import rpd_class
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from geosoil.soil import Property
+    from geosoil.types import Bool, Float64, Int64
+
+__all__ = ["Views", "change_of_rmse", "statistics_of", "write_transfer"]
+
+_METRICS = ("RMSE", "R2", "ME", "CCC", "RPD", "RPIQ")
+_SCHEMES = {
+    "random": "Random folds: each sample is predicted by models that saw the other folds.",
+    "spatial": "Spatial folds: samples of one block stay together.",
+    "rounds": "Rounds: in each a random quarter of the samples is held out (He et al. 2025).",
+    "kennard-stone": "The samples that Kennard and Stone choose by their spectra are the local ones; all others are "
+    "held out (Shen et al. 2022). Repeats differ in the seeds alone.",
+}
+_LIBRARY, _LOCAL, _KEPT, _CHOSEN = "0.75", "#1b6ca8", "#c8553d", "#3a7d44"
+
+
+@dataclass(frozen=True)
+class Views:
+    """A property's samples beside the library.
+
+    Attributes
+    ----------
+    soil : Property
+    taught : str
+        Code of the property that the library teaches.
+    library, local : (N, 2), (n, 2) float64
+        Scores on the first two principal components of the library's spectra.
+    instances : (k,) int64 or None
+        Samples of the library that predict all local ones best.
+    chosen : (n,) bool or None
+        Local samples that Kennard and Stone choose.
+    values, lent : (m,), (N,) float64
+        Values of the local samples, and of the library.
+    """
+
+    soil: Property
+    taught: str
+    library: Float64
+    local: Float64
+    instances: Int64 | None
+    chosen: Bool | None
+    values: Float64
+    lent: Float64
+
+
+def statistics_of(values: ArrayLike) -> dict[str, float]:
+    """Number, range, mean, median, SD, coefficient of variation [%], skewness and excess kurtosis of values.
+
+    Skewness and kurtosis are the bias-corrected ones (Joanes & Gill 1998, G1 and G2).
+
+    >>> found = statistics_of([1.0, 2.0, 3.0, 10.0])
+    >>> found["mean"], round(found["skewness"], 3)
+    (4.0, 1.764)
+    """
+    held = np.asarray(values, np.float64)
+    held = held[np.isfinite(held)]
+    spread = float(held.std(ddof=1)) if len(held) > 1 else float("nan")
+    mean = float(held.mean())
+    varied = spread > 0
+    return {
+        "n": float(len(held)),
+        "least": float(held.min()),
+        "mean": mean,
+        "median": float(np.median(held)),
+        "most": float(held.max()),
+        "SD": spread,
+        "CV [%]": 100 * spread / mean if mean != 0 else float("nan"),
+        "skewness": float(stats.skew(held, bias=False)) if varied and len(held) > 2 else float("nan"),
+        "kurtosis": float(stats.kurtosis(held, bias=False)) if varied and len(held) > 3 else float("nan"),
+    }
+
+
+def change_of_rmse(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Change of the RMSE against the first model of a table, of the same repeat; above 0 is better.
+
+    ``100 (RMSE_local - RMSE) / RMSE_local`` (Shen et al. 2022).
+
+    Returns
+    -------
+    DataFrame
+        ``property``, ``scheme``, ``model``, ``change`` [%], ``change_sd`` over repeats, ``better`` (share of them).
+    """
+    keys = ["property", "scheme", "repeat", "model"]
+    squared = predictions.assign(square=(predictions["predicted"] - predictions["observed"]) ** 2)
+    rmse = np.sqrt(squared.groupby(keys, sort=False)["square"].mean()).rename("rmse").reset_index()
+    local = str(predictions["model"].iloc[0])
+    base = rmse[rmse["model"] == local].set_index(keys[:3])["rmse"].rename("local")
+    joined = rmse.join(base, on=keys[:3])
+    joined["change"] = 100 * (joined["local"] - joined["rmse"]) / joined["local"]
+    groups = joined.groupby(["property", "scheme", "model"], sort=False)["change"]
+    better = groups.agg(lambda one: float((one > 0).mean()))
+    return pd.DataFrame({"change": groups.mean(), "change_sd": groups.std(), "better": better}).reset_index()
+
+
+def write_transfer(
+    folder: Path, name: str, predictions: pd.DataFrame, scores: pd.DataFrame, views: Sequence[Views]
+) -> Path:
+    """Write ``report.html``, ``table.csv``, ``statistics.csv`` and the plots.
+
+    Parameters
+    ----------
+    predictions, scores : DataFrame
+        As ``jobs.compare_spectra`` makes them.
+    views : sequence of Views
+        One a property.
+    """
+    (folder / "plots").mkdir(exist_ok=True)
+    change = change_of_rmse(predictions)
+    table = _table(scores, change)
+    table.to_csv(folder / "table.csv", index=False, float_format="%.6g")
+    held = pd.concat([_statistics(one) for one in views], ignore_index=True)
+    held.to_csv(folder / "statistics.csv", index=False, float_format="%.6g")
+    sections = []
+    for one in views:
+        code = one.soil.code
+        rows = predictions[predictions["property"] == code]
+        for scheme in dict.fromkeys(rows["scheme"]):
+            sections.append(_scheme(one.soil, scheme, rows[rows["scheme"] == scheme], table))
+        sections.append(_samples(one, held[held["property"] == code]))
+    for section in sections:
+        for place, (_, figure) in enumerate(section.figures):
+            (folder / "plots" / f"{_slug(section.title)}-{place + 1}.png").write_bytes(png(figure))
+    subtitle = ", ".join(one.soil.name for one in views)
+    return write_report(folder / "report.html", f"{name}: what a library gives", sections, subtitle=subtitle)
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def _table(scores: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
+    """A row a property, scheme and model: scores with their spread, and the change of the RMSE."""
+    keys = ["property", "scheme", "model"]
+    rows = scores[scores["metric"].isin(_METRICS)]
+    wide = rows.pivot_table(index=keys, columns="metric", values=["mean", "sd"], sort=False, dropna=False)
+    found = pd.DataFrame(index=wide.index)
+    for metric in _METRICS:
+        found[metric] = wide["mean"][metric]
+        if "sd" in wide and metric in wide["sd"]:
+            found[f"{metric}_sd"] = wide["sd"][metric]
+    found["class"] = [rpd_class(one) for one in found["RPD"]]
+    return found.reset_index().merge(change, on=keys, how="left")
+
+
+def _statistics(view: Views) -> pd.DataFrame:
+    """Statistics of the local samples and of the library."""
+    rows = [
+        {"property": view.soil.code, "samples": f"local, {view.soil.code}", **statistics_of(view.values)},
+        {"property": view.soil.code, "samples": f"library, {view.taught}", **statistics_of(view.lent)},
+    ]
+    return pd.DataFrame(rows)
+
+
+def _scheme(soil: Property, scheme: str, rows: pd.DataFrame, table: pd.DataFrame) -> Section:
+    own = table[(table["property"] == soil.code) & (table["scheme"] == scheme)]
+    unit = f" [{soil.unit}]" if soil.unit != "1" else ""
+    figures = [
+        (f"RMSE{unit} in each repeat.", _boxes(rows, soil)),
+        ("Observed against held-out predicted values, first repeat; the line is 1 : 1.", _scatter(rows, soil)),
+    ]
+    if len(own) > 1:
+        figures.insert(1, ("Change of the RMSE against the first model; right is better.", _changes(own)))
+    return Section(
+        f"{soil.name}: {scheme}",
+        (_SCHEMES.get(scheme, ""), *_verdict(own)),
+        tables=((f"Mean over repeats; RMSE and ME in {soil.unit}; RPD below 1.4 poor, from 2 good", _shown(own)),),
+        figures=tuple(figures),
+    )
+
+
+def _verdict(own: pd.DataFrame) -> tuple[str, ...]:
+    """The best model in a sentence, with what it gains."""
+    if len(own) < 2:
+        return ()
+    best, first = own.sort_values("RMSE").iloc[0], own.iloc[0]
+    if best["model"] == first["model"]:
+        return (f"No way to use the library has a lower RMSE than {first['model']}.",)
+    return (
+        f"The lowest RMSE is that of {best['model']}: {best['change']:.1f} % below {first['model']}, lower in "
+        f"{100 * best['better']:.0f} % of the repeats.",
+    )
+
+
+def _shown(own: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it, mean ± SD."""
+    found = pd.DataFrame({"model": own["model"]})
+    for metric in _METRICS:
+        spread = own.get(f"{metric}_sd")
+        found[metric] = [
+            f"{mean:.3g}" if spread is None or not np.isfinite(sd) else f"{mean:.3g} ± {sd:.2g}"
+            for mean, sd in zip(own[metric], own[metric] if spread is None else spread, strict=True)
+        ]
+    found["class"] = own["class"]
+    found["change of RMSE [%]"] = [f"{one:+.1f}" for one in own["change"]]
+    return found
+
+
+def _boxes(rows: pd.DataFrame, soil: Property) -> Figure:
+    """RMSE of each model over the repeats."""
+    squared = rows.assign(square=(rows["predicted"] - rows["observed"]) ** 2)
+    rmse = np.sqrt(squared.groupby(["model", "repeat"], sort=False)["square"].mean())
+    models = list(dict.fromkeys(rows["model"]))
+    figure = Figure(figsize=(7.5, 0.8 + 0.34 * len(models)), layout="constrained")
+    axes = bare_axes(figure.subplots())
+    axes.boxplot(
+        [rmse[model].to_numpy() for model in models], orientation="horizontal", widths=0.55,
+        medianprops={"color": _KEPT}, boxprops={"color": "0.3"}, whiskerprops={"color": "0.3"}, flierprops={"ms": 3},
+    )  # fmt: skip
+    axes.set_yticks(range(1, len(models) + 1), models)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"RMSE [{soil.unit}]" if soil.unit != "1" else "RMSE")
+    return figure
+
+
+def _changes(own: pd.DataFrame) -> Figure:
+    """Change of the RMSE against the first model, with its spread over repeats."""
+    rows = own.iloc[1:]
+    figure = Figure(figsize=(7.5, 0.8 + 0.34 * len(rows)), layout="constrained")
+    axes = bare_axes(figure.subplots())
+    places = np.arange(len(rows))
+    colours = [_CHOSEN if one > 0 else _KEPT for one in rows["change"]]
+    axes.barh(places, rows["change"], xerr=rows["change_sd"].fillna(0.0), color=colours, height=0.6, ecolor="0.3")
+    axes.axvline(0, color="0.3", linewidth=0.8)
+    axes.set_yticks(places, list(rows["model"]))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"RMSE below that of {own['model'].iloc[0]} [%]")
+    return figure
+
+
+def _scatter(rows: pd.DataFrame, soil: Property) -> Figure:
+    """Observed against predicted values, a panel a model."""
+    first = rows[rows["repeat"] == rows["repeat"].min()]
+    models = list(dict.fromkeys(first["model"]))
+    across = min(4, len(models))
+    down = -(-len(models) // across)
+    figure = Figure(figsize=(2.3 * across + 0.6, 2.4 * down + 0.4), layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    low, high = float(first["observed"].min()), float(first["observed"].max())
+    for axes, model in zip(panels, models, strict=False):
+        one = first[first["model"] == model]
+        axes.plot([low, high], [low, high], color="0.6", linewidth=0.8)
+        axes.plot(one["observed"], one["predicted"], ".", color=_LOCAL, markersize=4, alpha=0.7)
+        bare_axes(axes).set_title(model, fontsize=8)
+    for axes in panels[len(models) :]:
+        axes.set_visible(False)
+    unit = f" [{soil.unit}]" if soil.unit != "1" else ""
+    figure.supxlabel(f"observed{unit}", fontsize=9)
+    figure.supylabel(f"predicted{unit}", fontsize=9)
+    return figure
+
+
+def _samples(view: Views, held: pd.DataFrame) -> Section:
+    """Where local and library samples lie, and how their values are spread."""
+    own, lent = held.iloc[0], held.iloc[1]
+    text = (
+        f"{own['n']:.0f} local samples with {view.soil.name.lower()}; the library lends {lent['n']:.0f} with "
+        f"{view.taught}. Skewness and kurtosis of a normal distribution are 0."
+    )
+    return Section(
+        f"{view.soil.name}: samples and library",
+        (text,),
+        tables=(("Values in the property's unit", held.drop(columns=["property"])),),
+        figures=(("First two principal components of the library's preprocessed spectra.", _plane(view)),),
+    )
+
+
+def _plane(view: Views) -> Figure:
+    """Library, instances, local and chosen samples in the plane of two principal components."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = bare_axes(figure.subplots())
+    axes.plot(*view.library.T, ".", color=_LIBRARY, markersize=3, label="library", rasterized=True)
+    if view.instances is not None:
+        axes.plot(
+            *view.library[view.instances].T, "o", color=_KEPT, markersize=4, mfc="none", label="its best for them"
+        )
+    axes.plot(*view.local.T, ".", color=_LOCAL, markersize=5, label="local samples")
+    if view.chosen is not None:
+        axes.plot(
+            *view.local[view.chosen].T, "s", color=_CHOSEN, markersize=5, mfc="none", label="chosen to learn from"
+        )
+    axes.set_xlabel("first component")
+    axes.set_ylabel("second component")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
