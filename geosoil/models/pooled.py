@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64, Int64
 
-__all__ = ["PooledSettings", "fit_pooled"]
+__all__ = ["LEAST_FOR_DERIVATIVE", "PooledSettings", "fit_pooled"]
 
 #: Window and degree of the derivative, in features.
 _WINDOW, _DEGREE = 7, 2
+#: Features that a derivative needs.
+LEAST_FOR_DERIVATIVE = 2 * _WINDOW
 #: Prior variance of a data set's mean, in units of the variance of the local response.
 _MEAN = 4.0
 #: Prior median of a kernel's variance and of the noise, and standard deviations of their logarithms.
@@ -169,7 +171,7 @@ class _Pool:
     def _directions(self, derivative: bool, settings: PooledSettings) -> Float64:
         space, turned = self.space, np.eye(self.x.shape[1])
         if derivative:
-            if len(turned) < 2 * _WINDOW:
+            if len(turned) < LEAST_FOR_DERIVATIVE:
                 raise InputError(f"{len(turned)} features are too few for a derivative", code="GS-SPECTRA-SHAPE")
             inside = slice(_WINDOW // 2, -(_WINDOW // 2))
             turned = savgol_filter(turned, _WINDOW, _DEGREE, deriv=1, axis=1)[:, inside]
