@@ -273,7 +273,7 @@ def _joint(X: Float64, y: Float64, pretrained: Pretrained, evenness: float, grou
     parts = np.split(deep.coef, np.cumsum([one.shape[1] for one in learned])[:-1])
     for net, coef in zip(nets, parts, strict=True):
         # A head gives the mean over its networks; the ridge regression sums them up.
-        net.head.weight.data = torch.from_numpy(weight[1] * len(nets) * coef[None].astype(np.float32))
+        net.head.weight.data = torch.from_numpy((weight[1] * len(nets) * coef[None]).astype(np.float32))
         net.head.bias.data.zero_()
     error = float(np.sqrt(np.mean((y - left_out @ weight) ** 2)))
     centre = float(weight @ [plain.intercept, deep.intercept])
