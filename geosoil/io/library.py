@@ -39,6 +39,8 @@ TOLERANCE = 3e-4
 _BRIGHTEST = 1.5
 #: A spectrum with a median outside of these is in percent, or was divided by 100 once too often.
 _LEVELS = (0.01, 3.0)
+#: Spectra that are looked at in one go.
+_ROWS = 2048
 #: Faults that are named one by one.
 _NAMED = 10
 #: A value is contradicted where it is this many deviations from its spectral neighbours.
@@ -176,12 +178,12 @@ def open_library(
     found = recall(kept, key) if kept else None
     if found is None:
         found = _put_together(items, settings, progress)
-        found.attrs["sources"] = tuple(str(path) for path in files)
         if kept:
             remember(kept, key, found)
         found.attrs["report"]["cached"] = False
     else:
         found.attrs["report"]["cached"] = True
+    found.attrs["sources"] = tuple(str(path) for path in files)
     return found
 
 
@@ -391,21 +393,15 @@ def _find_faults(whole: _Whole, tolerance: float) -> None:
     def mark(where: Any, fault: str) -> None:
         whole.fault[np.asarray(where) & (whole.fault == "")] = fault
 
-    low, high = np.nanmin, np.nanmax
-    present = np.isfinite(whole.spectra).all(axis=1)
+    spectra = whole.spectra
+    low, high, middle = _levels(spectra)
+    present = np.isfinite(middle)
     known, odd = whole.fault.copy(), whole.fault == "mislabelled"
     whole.fault[:] = ""
     mark(~present & ~odd, "missing")
-    spectra = whole.spectra
-    middle = np.full(len(spectra), np.nan)
-    middle[present] = np.median(spectra[present][:, :: max(1, spectra.shape[1] // 50)], axis=1)
-    _, wrong = upside_down(np.nan_to_num(spectra) if not present.all() else spectra, whole.wavelength_nm)
+    _, wrong = upside_down(spectra, whole.wavelength_nm)
     mark(wrong | odd | (middle < _LEVELS[0]) | (middle > _LEVELS[1]), "mislabelled")
-    dark, bright = np.zeros(len(spectra), np.bool_), np.zeros(len(spectra), np.bool_)
-    if present.any():
-        dark[present] = low(spectra[present], axis=1) <= 0
-        bright[present] = high(spectra[present], axis=1) > _BRIGHTEST
-    mark(dark | bright, "out_of_range")
+    mark((low <= 0) | (high > _BRIGHTEST), "out_of_range")
     mark(known == "saturated", "saturated")
     rows = np.flatnonzero(whole.fault == "")
     # Of several copies the one with most values stays.
@@ -417,6 +413,20 @@ def _find_faults(whole: _Whole, tolerance: float) -> None:
         if whole.agree(row, original) or np.array_equal(spectra[row], spectra[original]):
             whole.fault[row] = "duplicated"
             whole.original[row] = original
+
+
+def _levels(spectra: Float32) -> tuple[Float64, Float64, Float64]:
+    """Lowest and highest value and median of each spectrum; NaN where a band is missing."""
+    found = np.full((3, len(spectra)), np.nan)
+    thin = max(1, spectra.shape[1] // 50)
+    for start in range(0, len(spectra), _ROWS):
+        rows = spectra[start : start + _ROWS]
+        here = slice(start, start + len(rows))
+        # A missing band makes both missing.
+        found[0, here], found[1, here] = rows.min(axis=1), rows.max(axis=1)
+        found[2, here] = np.median(rows[:, ::thin], axis=1)
+    found[:, np.isnan(found[0]) | np.isinf(found[0]) | np.isinf(found[1])] = np.nan
+    return found[0], found[1], found[2]
 
 
 def _tell_faults(whole: _Whole, read: list[LibraryTable], report: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def _packed(library: xr.DataArray) -> dict[str, Any]:
 
 def _unpacked(held: dict[str, Any]) -> xr.DataArray:
     card = json.loads(str(held["card"]))
-    labels = {name: held[name].astype(object) for name in _LABELS}
+    labels = {name: held[name] for name in _LABELS}
     values = pd.DataFrame(held["values"], columns=card["codes"])
     found = assemble(held["spectra"], held["wavelength"], labels, values, card)
     if len(values) != found.sizes["sample"]:
@@ -114,10 +114,10 @@ def assemble(
         spectra,
         dims=("sample", "band"),
         coords={
-            "sample": ("sample", labels["sample"]),
+            "sample": ("sample", np.asarray(labels["sample"], str)),
             "band": ("band", [f"{one:.10g}" for one in wavelength_nm]),
             "wavelength": ("band", wavelength_nm),
-            **{name: ("sample", labels[name]) for name in ("source", "instrument", "country")},
+            **{name: ("sample", np.asarray(labels[name], str)) for name in ("source", "instrument", "country")},
         },
         attrs={
             "quantity": "reflectance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,8 +143,8 @@ def _keys(spectra: NDArray[Any]) -> Float64:
     """Means of runs of bands, scaled so that their distance is never above the spectra's own."""
     edges = np.unique(np.linspace(0, spectra.shape[1], _RUNS + 1).astype(int))
     widths = np.diff(edges)
-    sums = np.add.reduceat(spectra, edges[:-1], axis=1, dtype=np.float64)
-    return np.asarray(sums / widths * np.sqrt(widths / spectra.shape[1]), np.float64)
+    means = [spectra[:, low:high].mean(axis=1, dtype=np.float64) for low, high in pairwise(edges.tolist())]
+    return np.asarray(np.stack(means, axis=1) * np.sqrt(widths / spectra.shape[1]), np.float64)
 
 
 def _reach(tolerance: float) -> float:
