@@ -286,7 +286,8 @@ def _columns(path: Path) -> list[str]:
 
 def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str]) -> tuple[xr.DataArray, Bool]:
     """The spectra, and which of them are in another unit than the rest."""
-    ids = told.id if told.id in columns or not columns else None
+    # An id column that is said for all tables need not be in each; one that is said for this one has to.
+    ids = item.told.id or (told.id if told.id in columns or not columns else None)
     if ids is None and layout is not None:
         ids = first_of(columns, layout.ids)
     quantity: Any = told.quantity or (layout.quantity if layout else "") or None

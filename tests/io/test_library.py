@@ -428,6 +428,7 @@ def test_a_folder_may_hold_other_tables_but_what_is_named_has_to_be_spectra(tmp_
         ('[[table]]\npath = "b.csv"\n', "GS-FILE-MISSING"),
         ('[[table]]\npath = "a.csv"\nid = "id"\nvalues = "b.csv"\n', "GS-FILE-MISSING"),
         ('[[table]]\npath = "a.csv"\nquantity = "counts"\n', "GS-SPECTRA-QUANTITY"),
+        ('[[table]]\npath = "a.csv"\nid = "plot"\n', "GS-COLUMN-MISSING"),
         ('organic_matter_factor = -1\n[[table]]\npath = "a.csv"\n', "GS-LIBRARY-TOML"),
     ],
 )
