@@ -382,7 +382,7 @@ def _against(
 
 
 def _model_name(bundle: Bundle, target: Target) -> str:
-    return f"{bundle.card.name} ({target.soil_property.name})"
+    return f"{bundle.card.name} ({target.soil_property.name.lower()}, {bundle.card.model})"
 
 
 def _curve(table: pd.DataFrame) -> tuple[Float64, Float64]:

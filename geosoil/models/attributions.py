@@ -101,21 +101,34 @@ def linear_attribution(slope: ArrayLike, output: ArrayLike, X: ArrayLike, backgr
 
 
 def draws_of(background: int, draws: int, seed: int, sample: int) -> tuple[Int64, Float64]:
-    """Where the gradients of a sample are taken: rows of the background, and shares of the way from there.
+    """Where the gradients of a sample are taken: ranks of rows of the background, and shares of the way from there.
 
-    Both are spread evenly: each row of the background comes once before any comes again, and each of `draws` equal
-    parts of the way once. Every row and share alone is as likely as when drawn freely, so the mean stays right, and the
-    scatter about it gets less.
+    A Hammersley set (Hammersley 1960), shifted at random in both directions (Cranley and Patterson 1976): rows and
+    shares are spread evenly, and so are the shares within any few rows that follow each other. Each point alone is as
+    if drawn freely, so the mean stays right, and what it scatters by gets less, most of all where the rows are in the
+    order of their predictions.
 
     Returns
     -------
     (draws,) int64, (draws,) float64
+
+    >>> rows, share = draws_of(4, 8, seed=0, sample=0)
+    >>> np.bincount(rows).tolist(), np.sort((share * 8).astype(int)).tolist()
+    ([2, 2, 2, 2], [0, 1, 2, 3, 4, 5, 6, 7])
     """
-    rng = np.random.default_rng([seed, sample])
-    rounds = -(-draws // background)
-    rows = np.concatenate([rng.permutation(background) for _ in range(rounds)])[:draws]
-    share = rng.permutation((np.arange(draws) + rng.random(draws)) / draws)
-    return rows.astype(np.int64), share
+    along, share = np.random.default_rng([seed, sample]).random(2)
+    place = np.arange(draws)
+    rank = ((place + along) / draws * background).astype(np.int64)
+    return np.minimum(rank, background - 1), (_reversed_bits(place) + share) % 1
+
+
+def _reversed_bits(place: Int64) -> Float64:
+    """The sequence of van der Corput (1935): 0, 1/2, 1/4, 3/4, 1/8 ..."""
+    found, half, left = np.zeros(len(place)), 0.5, place.copy()
+    while left.any():
+        found += half * (left & 1)
+        left, half = left >> 1, half / 2
+    return found
 
 
 def expected_gradients(
@@ -162,16 +175,22 @@ def expected_gradients(
     centre = far.mean(axis=0)
     near, back = (torch.from_numpy((one - centre).astype(np.float32)) for one in (rows, far))
     whole = torch.from_numpy(np.concatenate([rows, far]).astype(np.float32))
-    choose = points or (lambda sample: draws_of(len(far), draws, seed, sample))
     values = np.empty(rows.shape)
     with torch.inference_mode(), one_thread():
         found = _values(front, rest, whole, output)
         starts, ends = front.forward(whole[len(rows) :])[0], front.forward(whole[: len(rows)])[0]
     paths = _Paths(front, rest, near, back, starts, ends, output)
+    order = np.argsort(found[len(rows) :], kind="stable")
+
+    def choose(sample: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        rank, share = draws_of(len(far), draws, seed, sample)
+        return order[rank], share
+
+    choice = points or choose
 
     def one(sample: int) -> None:
         with torch.inference_mode():
-            picked, share = choose(sample)
+            picked, share = choice(sample)
             values[sample] = paths.contributions(sample, torch.from_numpy(picked), torch.from_numpy(share))
 
     with one_thread(), ThreadPoolExecutor(num_workers or os.cpu_count() or 1) as pool:
@@ -301,19 +320,20 @@ def permutation_attribution(
     rows, far = _pair(X, background)
     members = [np.asarray(block, np.int64) for block in blocks]
     values = np.zeros(rows.shape)
+    output = _predicted(predict, np.concatenate([rows, far]))
+    order = np.argsort(output[len(rows) :], kind="stable")
     for sample, row in enumerate(rows):
         rng = np.random.default_rng([seed, sample])
-        picked, _ = draws_of(len(far), draws, seed, sample)
-        orders = [rng.permutation(len(members)) for _ in picked]
-        steps = [(start, order) for start, one in zip(picked, orders, strict=True) for order in (one, one[::-1])]
-        mixed = np.concatenate([list(_switched(far[start], row, order, members)) for start, order in steps])
+        picked = order[draws_of(len(far), draws, seed, sample)[0]]
+        ways = [rng.permutation(len(members)) for _ in picked]
+        steps = [(start, way) for start, one in zip(picked, ways, strict=True) for way in (one, one[::-1])]
+        mixed = np.concatenate([list(_switched(far[start], row, way, members)) for start, way in steps])
         found = _predicted(predict, mixed).reshape(len(steps), -1)
-        for (_, order), one in zip(steps, np.diff(found, axis=1), strict=True):
-            for block, change in zip(order, one, strict=True):
+        for (_, way), one in zip(steps, np.diff(found, axis=1), strict=True):
+            for block, change in zip(way, one, strict=True):
                 values[sample, members[block]] += change / len(members[block]) / len(steps)
         progress(sample + 1, len(rows), "attributing")
-    found = _predicted(predict, np.concatenate([rows, far]))
-    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "permutation", draws)
+    return Attribution(values, output[: len(rows)], float(output[len(rows) :].mean()), "permutation", draws)
 
 
 def _switched(start: Float64, end: Float64, order: Int64, members: Sequence[Int64]) -> Iterator[Float64]:

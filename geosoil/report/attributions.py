@@ -249,9 +249,10 @@ def wavelength_figure(one: Shown) -> Figure:
     table = one.table
     kinds = list(dict.fromkeys(table["source"])) if "source" in table else [""]
     colours = dict(zip(kinds, (_MAIN, "#009E73"), strict=False))
+    half = _half_step(table)
     for window in one.windows:
         for axes in (top, middle, below):
-            axes.axvspan(window.first_nm, window.last_nm, color="#eef1e2", linewidth=0)
+            axes.axvspan(window.first_nm - half, window.last_nm + half, color="#eef1e2", linewidth=0)
     for kind in kinds:
         rows = table if not kind else table[table["source"] == kind]
         nm = rows["wavelength"].to_numpy(np.float64)
@@ -272,6 +273,12 @@ def wavelength_figure(one: Shown) -> Figure:
     _constituents(below, table["wavelength"].to_numpy(np.float64))
     below.set_xlabel(f"wavelength of {one.quantity} [nm]", fontsize=9)
     return figure
+
+
+def _half_step(table: pd.DataFrame) -> float:
+    """Half the usual distance of bands, nm: a window reaches to the middle between bands."""
+    steps = np.diff(np.unique(table["wavelength"].to_numpy(np.float64)))
+    return float(np.median(steps)) / 2 if len(steps) else 0.5
 
 
 def _constituents(axes: Axes, nm: Float64) -> None:
@@ -367,8 +374,9 @@ def against_figure(one: Shown, against: Against) -> Figure:
     """Two models along wavelength: what is shared, lost and new."""
     figure = _figure(9.2, 4.8)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
+    half = _half_step(one.table)
     for change, first, last in against.changes[["change", "first", "last"]].itertuples(index=False):
-        axes.axvspan(first, last, color=_CHANGES[change], alpha=0.16, linewidth=0)
+        axes.axvspan(first - half, last + half, color=_CHANGES[change], alpha=0.16, linewidth=0)
     named = ((against.other, against.names[1], "#E69F00"), (one, against.names[0], _MAIN))
     for shown, name, colour in named:
         joined = shown.table.groupby("wavelength", sort=True)["smoothed"].sum()

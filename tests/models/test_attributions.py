@@ -143,13 +143,33 @@ def test_the_gap_closes_at_least_with_the_root_of_the_draws() -> None:
 
 
 def test_draws_are_spread_evenly_and_repeat() -> None:
-    rows, share = draws_of(7, 21, seed=3, sample=5)
-    assert (np.bincount(rows) == 3).all()
-    np.testing.assert_array_equal(np.sort((share * 21).astype(int)), np.arange(21))
-    again = draws_of(7, 21, seed=3, sample=5)
+    rows, share = draws_of(7, 28, seed=3, sample=5)
+    assert (np.bincount(rows) == 4).all()
+    # Within any few rows the shares reach over the whole way.
+    for first in range(0, 28, 4):
+        assert np.ptp(share[first : first + 4]) > 0.5
+    again = draws_of(7, 28, seed=3, sample=5)
     assert (rows == again[0]).all()
     assert (share == again[1]).all()
-    assert (rows != draws_of(7, 21, seed=3, sample=6)[0]).any()
+    assert (share != draws_of(7, 28, seed=3, sample=6)[1]).any()
+
+
+def test_every_row_and_share_is_as_likely_as_any_other() -> None:
+    drawn = [draws_of(5, 3, seed=1, sample=sample) for sample in range(4000)]
+    for place in range(3):
+        assert np.mean([share[place] for _, share in drawn]) == pytest.approx(0.5, abs=0.02)
+    counts = np.bincount(np.concatenate([rows for rows, _ in drawn]), minlength=5) / 12000
+    np.testing.assert_allclose(counts, 0.2, atol=0.015)
+
+
+def test_even_draws_leave_a_smaller_gap_than_free_ones() -> None:
+    net = network(40, pool=2)
+    rng = np.random.default_rng(2)
+    far, near = rng.normal(size=(300, 40)), rng.normal(size=(25, 40))
+    free = [(rng.integers(0, 300, 100), rng.random(100)) for _ in near]
+    layer = resnet_layer(net)
+    even = expected_gradients(layer, near, far, draws=100)
+    assert even.gap_share < 0.7 * expected_gradients(layer, near, far, draws=100, points=free.__getitem__).gap_share
 
 
 def test_threads_change_nothing() -> None:
@@ -166,8 +186,10 @@ def test_an_ensemble_is_the_mean_of_its_members() -> None:
     rng = np.random.default_rng(2)
     far, near = rng.normal(size=(30, 40)), rng.normal(size=(4, 40))
     nets = [network(40, seed=seed) for seed in (1, 2)]
-    apart = [expected_gradients(resnet_layer(net), near, far, draws=30) for net in nets]
-    joined = expected_gradients(together([resnet_layer(net) for net in nets]), near, far, draws=30)
+    points = [(rng.integers(0, 30, 20), rng.random(20)) for _ in near]
+    apart = [expected_gradients(resnet_layer(net), near, far, draws=20, points=points.__getitem__) for net in nets]
+    both = together([resnet_layer(net) for net in nets])
+    joined = expected_gradients(both, near, far, draws=20, points=points.__getitem__)
     np.testing.assert_allclose(joined.values, (apart[0].values + apart[1].values) / 2, atol=1e-6)
     # Members that standardise in other ways share nothing.
     nets[1].standardise(torch.randn(20, 40) + 1)
