@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from geosoil.errors import InputError, UsageError, listing
-from geosoil.soil import properties
 from geosoil.types import PathLike, Progress, as_path, quiet
 
 from .librarycache import assemble, cache_folder, content_key, recall, remember
-from .librarychecks import Neighbourhood, contradicted, copies, upside_down
-from .librarygrid import common_grid, onto
+from .librarychecks import upside_down
+from .librarygrid import common_grid
 from .librarytables import LibraryTable, find_items, read_item
 from .librarytold import describe
+from .librarywhole import (
+    FAULTS,
+    NAMED,
+    average_repeats,
+    count_values,
+    doubt_values,
+    find_faults,
+    join_tables,
+    tell_faults,
+)
 from .spectravalues import QUANTITIES
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike
-
-    from geosoil.types import Float32, Float64, Int64
 
 __all__ = ["TOLERANCE", "open_library"]
 
@@ -35,22 +41,6 @@ log = logging.getLogger(__name__)
 #: Spectra are copies where the root mean square of their difference is at most this, reflectance: three decimals round
 #: by 2.9e-4, and different soils that were measured on one day came as near as 3.4e-4.
 TOLERANCE = 3e-4
-#: Reflectance above this is none.
-_BRIGHTEST = 1.5
-#: A spectrum with a median outside of these is in percent, or was divided by 100 once too often.
-_LEVELS = (0.01, 3.0)
-#: Spectra that are looked at in one go.
-_ROWS = 2048
-#: Faults that are named one by one.
-_NAMED = 10
-#: A value is contradicted where it is this many deviations from its spectral neighbours.
-_GROSS = 8.0
-#: A data set that is by this factor above or below what is like it elsewhere may be in another unit.
-_OTHER_UNIT = 6.0
-#: Why a spectrum is left out, in the order in which it is asked.
-_FAULTS = ("missing", "mislabelled", "out_of_range", "saturated", "duplicated")
-#: Values are the same within this share.
-_SAME_VALUE = 0.01
 #: Share of a table's spectra that have to be upside down for the table to be.
 _MOST = 0.9
 
@@ -68,41 +58,6 @@ class _Settings:
     organic_matter_factor: float | None
     tolerance: float
     doubtful: str
-
-
-@dataclass(eq=False)
-class _Whole:
-    """All spectra on common bands, with what belongs to each."""
-
-    spectra: Float32
-    wavelength_nm: Float64
-    labels: dict[str, np.ndarray[Any, Any]]
-    values: pd.DataFrame
-    units: dict[str, str]
-    table: Int64
-    row: Int64
-    fault: np.ndarray[Any, Any]
-    original: Int64
-
-    def agree(self, row: int, other: int) -> bool:
-        """Whether two spectra have no values that differ."""
-        one, two = self.values.iloc[[row, other]].to_numpy(np.float64)
-        both = np.isfinite(one) & np.isfinite(two)
-        return bool(np.allclose(one[both], two[both], rtol=_SAME_VALUE, atol=0))
-
-    def take(self, rows: Int64) -> _Whole:
-        """Some of the spectra."""
-        return _Whole(
-            self.spectra if len(rows) == len(self.spectra) else self.spectra[rows],
-            self.wavelength_nm,
-            {name: one[rows] for name, one in self.labels.items()},
-            self.values.iloc[rows].reset_index(drop=True),
-            self.units,
-            self.table[rows],
-            self.row[rows],
-            self.fault[rows],
-            self.original[rows],
-        )
 
 
 def open_library(
@@ -254,29 +209,29 @@ def _put_together(items: Any, settings: _Settings, progress: Progress) -> xr.Dat
         raise InputError(
             "no table of the library holds spectra",
             code="GS-LIBRARY-EMPTY",
-            details=[f"{name}: {why}" for name, why in left[:_NAMED]],
+            details=[f"{name}: {why}" for name, why in left[:NAMED]],
             hint="one row a spectrum, one column a wavelength, named such as 350, X350 or 350nm",
         )
     grid = common_grid(read, settings.wavelengths, settings.range_nm, settings.step_nm, settings.short)
     left += grid.left
     notes = [note for table in read for note in (*table.notes, *table.properties.notes)] + list(grid.notes)
     report = _report(read, left)
-    whole = _joined(read, grid.tables, grid.wavelength_nm)
-    whole, averaged = _averaged(whole)
+    whole = join_tables(read, grid.tables, grid.wavelength_nm)
+    whole, averaged = average_repeats(whole)
     report["averaged"] = averaged
-    _find_faults(whole, settings.tolerance)
-    _tell_faults(whole, read, report)
+    find_faults(whole, settings.tolerance)
+    tell_faults(whole, read, report)
     progress(len(items), len(items), "comparing neighbours")
     whole = whole.take(np.flatnonzero(whole.fault == ""))
     if not len(whole.row):
         raise InputError(
             "no spectrum of the library is usable",
             code="GS-LIBRARY-EMPTY",
-            details=[f"{report[fault]} {fault.replace('_', ' ')}" for fault in _FAULTS if report[fault]],
+            details=[f"{report[fault]} {fault.replace('_', ' ')}" for fault in FAULTS if report[fault]],
         )
-    notes += _doubt(whole, read, report, settings.doubtful)
+    notes += doubt_values(whole, read, report, settings.doubtful)
     report["used"] = len(whole.row)
-    report["values"] = _value_report(whole, read)
+    report["values"] = count_values(whole, read)
     for note in notes:
         log.info("%s", note)
     return assemble(
@@ -322,178 +277,3 @@ def _report(read: list[LibraryTable], left: list[tuple[str, str]]) -> dict[str, 
         "left_out": [{"table": name, "why": why} for name, why in left],
         "read": sum(len(table) for table in read if table.item.name not in gone),
     }
-
-
-def _joined(read: list[LibraryTable], places: tuple[int, ...], wavelength_nm: Float64) -> _Whole:
-    """The tables on common bands, one below the other; each is let go once it is there."""
-    tables = [read[place] for place in places]
-    count = sum(len(table) for table in tables)
-    spectra = np.empty((count, len(wavelength_nm)), np.float32) if len(tables) > 1 else None
-    faults, start = [], 0
-    codes = [code for code in properties() if any(code in table.properties.columns for table in tables)]
-    codes += sorted({code for table in tables for code in table.properties.columns} - set(codes))
-    values = pd.DataFrame(np.full((count, len(codes)), np.nan), columns=codes)
-    for table in tables:
-        here = slice(start, start + len(table))
-        on = onto(table.values, table.wavelength_nm, wavelength_nm)
-        if spectra is None:
-            spectra = on
-        else:
-            spectra[here] = on
-        table.values = np.empty((len(table), 0), np.float32)
-        for code, column in table.properties.columns.items():
-            values.loc[here.start : here.stop - 1, code] = column
-        known = np.where(table.saturated, "saturated", "").astype(object)
-        known[table.mislabelled] = "mislabelled"
-        faults.append(known)
-        start += len(table)
-    held = {"sample": "ids", "source": "source", "instrument": "instrument", "country": "country"}
-    labels = {name: np.concatenate([getattr(table, one) for table in tables]) for name, one in held.items()}
-    lengths = [len(table) for table in tables]
-    return _Whole(
-        np.empty((0, 0), np.float32) if spectra is None else spectra,
-        wavelength_nm,
-        labels,
-        values,
-        {code: unit for table in tables for code, unit in table.properties.units.items()},
-        np.repeat(np.asarray(places, np.int64), lengths),
-        np.concatenate([np.arange(length) for length in lengths]),
-        np.concatenate(faults),
-        np.full(count, -1, np.int64),
-    )
-
-
-def _averaged(whole: _Whole) -> tuple[_Whole, int]:
-    """One spectrum a sample: the mean of those that one table has of one id, where their values agree as well.
-
-    Profiles of several layers share an id too; their values differ, and they stay apart.
-    """
-    keys = pd.DataFrame({"table": whole.table, "sample": whole.labels["sample"], "fault": whole.fault})
-    if not keys.duplicated(keep=False).any() or not len(whole.values.columns):
-        return whole, 0
-    keys = pd.concat([keys, whole.values.fillna(np.inf)], axis=1)
-    has = np.isfinite(whole.values.to_numpy(np.float64)).any(axis=1)
-    several = keys.duplicated(keep=False).to_numpy() & has & np.isfinite(whole.spectra).all(axis=1)
-    if not several.any():
-        return whole, 0
-    rows = np.flatnonzero(several)
-    group = keys.iloc[rows].groupby(list(keys.columns), sort=False).ngroup().to_numpy()
-    first = rows[np.unique(group, return_index=True)[1]]
-    means = np.zeros((len(first), whole.spectra.shape[1]))
-    np.add.at(means, group, whole.spectra[rows])
-    whole.spectra[first] = means / np.bincount(group)[:, None]
-    kept = ~several
-    kept[first] = True
-    return whole.take(np.flatnonzero(kept)), int(len(rows) - len(first))
-
-
-def _find_faults(whole: _Whole, tolerance: float) -> None:
-    """Mark spectra that cannot be used; the first fault counts."""
-
-    def mark(where: Any, fault: str) -> None:
-        whole.fault[np.asarray(where) & (whole.fault == "")] = fault
-
-    spectra = whole.spectra
-    low, high, middle = _levels(spectra)
-    present = np.isfinite(middle)
-    known, odd = whole.fault.copy(), whole.fault == "mislabelled"
-    whole.fault[:] = ""
-    mark(~present & ~odd, "missing")
-    _, wrong = upside_down(spectra, whole.wavelength_nm)
-    mark(wrong | odd | (middle < _LEVELS[0]) | (middle > _LEVELS[1]), "mislabelled")
-    mark((low <= 0) | (high > _BRIGHTEST), "out_of_range")
-    mark(known == "saturated", "saturated")
-    rows = np.flatnonzero(whole.fault == "")
-    # Of several copies the one with most values stays.
-    rank = -np.isfinite(whole.values.to_numpy(np.float64)[rows]).sum(axis=1)
-    of = copies(spectra[rows] if len(rows) < len(spectra) else spectra, tolerance, rank)
-    copied = np.flatnonzero(of >= 0)
-    for row, original in zip(rows[copied], rows[of[copied]], strict=True):
-        # Dark, smooth soils come near to each other without being the same: then their values tell.
-        if whole.agree(row, original) or np.array_equal(spectra[row], spectra[original]):
-            whole.fault[row] = "duplicated"
-            whole.original[row] = original
-
-
-def _levels(spectra: Float32) -> tuple[Float64, Float64, Float64]:
-    """Lowest and highest value and median of each spectrum; NaN where a band is missing."""
-    found = np.full((3, len(spectra)), np.nan)
-    thin = max(1, spectra.shape[1] // 50)
-    for start in range(0, len(spectra), _ROWS):
-        rows = spectra[start : start + _ROWS]
-        here = slice(start, start + len(rows))
-        # A missing band makes both missing.
-        found[0, here], found[1, here] = rows.min(axis=1), rows.max(axis=1)
-        found[2, here] = np.median(rows[:, ::thin], axis=1)
-    found[:, np.isnan(found[0]) | np.isinf(found[0]) | np.isinf(found[1])] = np.nan
-    return found[0], found[1], found[2]
-
-
-def _tell_faults(whole: _Whole, read: list[LibraryTable], report: dict[str, Any]) -> None:
-    report["faults"] = []
-    for fault in _FAULTS:
-        rows = np.flatnonzero(whole.fault == fault)
-        report[fault] = len(rows)
-        report["faults"] += [_where(whole, read, int(row), fault) for row in rows[:_NAMED]]
-
-
-def _where(whole: _Whole, read: list[LibraryTable], row: int, fault: str) -> dict[str, Any]:
-    file, line = read[whole.table[row]].place(int(whole.row[row]))
-    found = {"fault": fault, "file": file, "row": line, "sample": str(whole.labels["sample"][row])}
-    original = int(whole.original[row])
-    if original >= 0:
-        found["copy_of"] = str(whole.labels["sample"][original])
-        found["other_values"] = not whole.agree(row, original)
-    return found
-
-
-def _doubt(whole: _Whole, read: list[LibraryTable], report: dict[str, Any], doubtful: str) -> list[str]:
-    """Find values that spectral neighbours contradict, and data sets that look like another unit."""
-    report["doubtful"] = {}
-    if not len(whole.values.columns) or len(whole.row) < 20:
-        return []
-    number, names = pd.factorize(whole.labels["source"])
-    near, notes = Neighbourhood(whole.spectra, np.asarray(number, np.int64)), []
-    for code in whole.values.columns:
-        values = whole.values[code].to_numpy(np.float64)
-        known = properties().get(code)
-        log_scale = known is not None and known.transform == "log"
-        odd, expected = contradicted(values, near, _GROSS, log=log_scale)
-        rows = np.flatnonzero(odd)
-        report["doubtful"][code] = len(rows)
-        for row in rows[:_NAMED]:
-            report["faults"].append(
-                {
-                    **_where(whole, read, int(row), f"doubtful {code}"),
-                    "value": float(values[row]),
-                    "neighbours": float(expected[row]),
-                }
-            )
-        if doubtful == "drop":
-            whole.values.loc[rows, code] = np.nan
-        if log_scale:
-            notes += _units_in_doubt(code, values, near, names)
-    return notes
-
-
-def _units_in_doubt(code: str, values: Float64, near: Neighbourhood, names: Any) -> list[str]:
-    """Data sets whose values are several times those of like spectra of other data sets."""
-    notes = []
-    for source, name in enumerate(names if len(names) > 1 else []):
-        ratio = near.ratio_to_others(values, source)
-        if np.isfinite(ratio) and not 1 / _OTHER_UNIT < ratio < _OTHER_UNIT:
-            notes.append(
-                f"{name}: {code} is {ratio:.2g} times that of like spectra of other data sets: is its unit right?"
-            )
-    return notes
-
-
-def _value_report(whole: _Whole, read: list[LibraryTable]) -> dict[str, dict[str, int]]:
-    found = {}
-    for code in whole.values.columns:
-        counts = {"used": int(whole.values[code].notna().sum())}
-        for table in read:
-            for why, count in table.properties.counts.get(code, {}).items():
-                counts[why] = counts.get(why, 0) + count
-        found[str(code)] = counts
-    return found
