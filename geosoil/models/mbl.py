@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from geosoil.models.source import Source
-    from geosoil.types import Float32, Float64
+    from geosoil.types import Float32, Float64, Int64
 
 __all__ = ["DISSIMILARITIES", "MblHead", "MblSettings", "fit_mbl"]
 
@@ -51,9 +51,13 @@ class MblSettings:
     weights : str
         ``equal``, or ``tricube``: near neighbours count more.
     local : str
-        ``near``: a local sample is a neighbour where it is near. ``always``: all of them are, of any spectrum.
-    local_weight : float
-        What a local sample counts beside one of the library.
+        ``near``: a local sample is a neighbour where it is near. ``always``: all of them stand beside the k nearest of
+        the library, of any spectrum.
+    local_weight : float, optional
+        What a local sample counts beside one of the library; by default the one of `tried_weights` that predicts
+        held-out local samples best.
+    tried_weights : tuple of float
+        See there.
     clip : bool
         Whether predictions are held in the range of the neighbours' values.
     folds : int, optional
@@ -65,9 +69,10 @@ class MblSettings:
     dissimilarity: str = "mahalanobis"
     variance: float = 0.99
     components: tuple[int, int] = (3, 15)
-    weights: str = "equal"
-    local: str = "near"
-    local_weight: float = 1.0
+    weights: str = "tricube"
+    local: str = "always"
+    local_weight: float | None = None
+    tried_weights: tuple[float, ...] = (1.0, 5.0, 20.0)
     clip: bool = False
     folds: int | None = None
 
@@ -79,7 +84,8 @@ class MblSettings:
         wrong += ["neighbours"] if self.neighbours is not None and self.neighbours < least else []
         wrong += ["tried"] if not self.tried or min(self.tried) < least else []
         wrong += [] if 0 < self.variance <= 1 else ["variance"]
-        wrong += [] if self.local_weight > 0 else ["local_weight"]
+        wrong += [] if self.local_weight is None or 0 < self.local_weight < np.inf else ["local_weight"]
+        wrong += [] if self.tried_weights and min(self.tried_weights) > 0 else ["tried_weights"]
         if wrong:
             raise UsageError(
                 f"settings of memory-based learning are out of range: {', '.join(wrong)}",
@@ -106,9 +112,9 @@ class MblHead:
     local : int
         Number of local samples.
     settings : MblSettings
-        `neighbours` is a number here.
+        `neighbours` and `local_weight` are numbers here.
     rmsecv : float or None
-        Error of held-out local samples; None where the number was given.
+        Error of held-out local samples; None where both numbers were given.
     """
 
     memory: Float32
@@ -141,7 +147,7 @@ class MblHead:
         rows = feature_rows(X, self.features)
         whole = np.isfinite(rows).all(axis=1)
         out = np.full(len(rows), np.nan)
-        out[whole] = self._ready.predict(self, rows[whole], self.settings.neighbours or 0)
+        out[whole] = self._ready.predict(self, rows[whole], *_numbers(self.settings))
         return out
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -163,7 +169,7 @@ class MblHead:
         """Inverse of `state`; raises ModelError ``GS-MODEL-DAMAGED`` where the arrays do not fit."""
         features, samples, axes, local = (int(number(meta, name)) for name in ("features", "samples", "axes", "local"))
         settings = _restored(meta.get("settings"))
-        unit, k = number(meta, "unit"), settings.neighbours or 0
+        unit, k = number(meta, "unit"), _numbers(settings)[0]
         if features < 1 or axes < 0 or not 0 <= local <= samples or not 0 < k <= samples or unit <= 0:
             raise damaged("the counts")
         if (axes > 0) != (settings.dissimilarity in ("mahalanobis", "pls")):
@@ -188,9 +194,14 @@ def _restored(found: object) -> MblSettings:
         made = MblSettings(**cast("dict[str, Any]", settings))
     except (TypeError, IndexError, UsageError) as error:
         raise damaged("the settings") from error
-    if not all(isinstance(one, int) for one in (made.neighbours, *made.components)):
+    if made.local_weight is None or not all(isinstance(one, int) for one in (made.neighbours, *made.components)):
         raise damaged("the settings")
     return made
+
+
+def _numbers(settings: MblSettings) -> tuple[int, float]:
+    """Neighbours and weight of a fitted head."""
+    return settings.neighbours or 0, settings.local_weight or 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +210,6 @@ class _Ready:
 
     memory: Float32
     values: Float32
-    weight: Float32
     axes: Float32
     z: Float32
     centre: float
@@ -210,25 +220,26 @@ class _Ready:
         width = padded(head.features, LANES)
         memory, axes = _wide(head.memory, width), _wide(head.axes, width)
         centre, spread = float(head.values.mean()), float(head.values.std()) or 1.0
-        weight = np.ones(len(memory), np.float32)
-        weight[len(memory) - head.local :] = head.settings.local_weight
         z = np.ascontiguousarray(_coordinates(head, memory, axes).T)
-        return cls(memory, ((head.values - centre) / spread).astype(np.float32), weight, axes, z, centre, spread)
+        return cls(memory, ((head.values - centre) / spread).astype(np.float32), axes, z, centre, spread)
 
-    def predict(self, head: MblHead, rows: Float64, k: int) -> Float64:
+    def predict(self, head: MblHead, rows: Float64, k: int, local_weight: float) -> Float64:
         settings, spectra = head.settings, _wide((rows - head.middle) / head.unit, self.memory.shape[1])
         low, high = settings.components
-        high = max(1, min(high, k - 2, head.features))
-        out = np.empty(len(rows))
+        always = head.local if settings.local == "always" else 0
+        count = min(k, len(self.memory) - always) + always
+        high = max(1, min(high, count - 2, head.features))
+        out, weight = np.empty(len(rows)), np.ones(len(self.memory), np.float32)
+        weight[len(weight) - head.local :] = local_weight
         kernel.predict(
             self.memory,
             self.values,
-            self.weight,
+            weight,
             self.z,
             spectra,
             _coordinates(head, spectra, self.axes),
-            k,
-            min(head.local, k) if settings.local == "always" else 0,
+            count,
+            always,
             min(low, high),
             high,
             settings.weights == "tricube",
@@ -273,8 +284,9 @@ def fit_mbl(
 ) -> MblHead:
     """Remember a library and the local samples (Ramirez-Lopez et al. 2013).
 
-    A spectrum is predicted by the weighted average of PLS models of 3 to 15 components on its k neighbours. Where k is
-    not given, local samples are held out in turn, the library stays whole, and the k of least error is taken.
+    A spectrum is predicted by the weighted average of PLS models of 3 to 15 components on its k neighbours. Where k or
+    the weight of the local samples is not given, local samples are held out in turn, the library stays whole, and what
+    has the least error is taken.
 
     Parameters
     ----------
@@ -298,19 +310,31 @@ def fit_mbl(
     settings = settings if settings is not None else MblSettings()
     X, y = checked(X, y)
     check_source(X, source)
-    if settings.neighbours is not None:
-        return _remember(X, y, source, settings, settings.neighbours)
-    fold = fold_numbers(len(y), settings.folds, groups=groups, seed=seed)
-    counts = sorted({min(k, len(source) + len(y) - int(np.bincount(fold).max())) for k in settings.tried})
-    found = np.empty((len(counts), len(y)))
+    counts = (settings.neighbours,) if settings.neighbours is not None else settings.tried
+    weights = (settings.local_weight,) if settings.local_weight is not None else settings.tried_weights
+    choices = [(min(k, len(source) + len(y)), float(weight)) for k in counts for weight in weights]
+    choices = list(dict.fromkeys(choices))
+    if len(choices) == 1:
+        return _remember(X, y, source, settings, choices[0])
+    errors = _held_out_errors(
+        X, y, source, settings, choices, fold_numbers(len(y), settings.folds, groups=groups, seed=seed)
+    )
+    best = int(errors.argmin())
+    return replace(_remember(X, y, source, settings, choices[best]), rmsecv=float(errors[best]))
+
+
+def _held_out_errors(
+    X: Float64, y: Float64, source: Source, settings: MblSettings, choices: list[tuple[int, float]], fold: Int64
+) -> Float64:
+    """Root mean squared error of held-out local samples for each choice of neighbours and weight."""
+    found = np.empty((len(choices), len(y)))
     for one in range(int(fold.max()) + 1):
         out = fold == one
-        head = _remember(X[~out], y[~out], source, settings, counts[0])
-        for place, k in enumerate(counts):
-            found[place, out] = head._ready.predict(head, X[out], k)
-    rmse = np.sqrt(((found - y) ** 2).mean(axis=1))
-    best = int(rmse.argmin())
-    return replace(_remember(X, y, source, settings, counts[best]), rmsecv=float(rmse[best]))
+        head = _remember(X[~out], y[~out], source, settings, choices[0])
+        for place, (k, weight) in enumerate(choices):
+            found[place, out] = head._ready.predict(head, X[out], min(k, len(head.values)), weight)
+    rmse: Float64 = np.sqrt(((found - y) ** 2).mean(axis=1))
+    return rmse
 
 
 def check_source(X: Float64, source: Source) -> None:
@@ -329,7 +353,7 @@ def check_source(X: Float64, source: Source) -> None:
         )
 
 
-def _remember(X: Float64, y: Float64, source: Source, settings: MblSettings, k: int) -> MblHead:
+def _remember(X: Float64, y: Float64, source: Source, settings: MblSettings, choice: tuple[int, float]) -> MblHead:
     both, values = np.vstack([source.X, X]), np.concatenate([source.y, y])
     middle = both.mean(axis=0)
     both -= middle
@@ -346,5 +370,5 @@ def _remember(X: Float64, y: Float64, source: Source, settings: MblSettings, k: 
         axes = steps[size > 0] / size[size > 0, None]
     if settings.dissimilarity in ("mahalanobis", "pls") and not len(axes):
         axes = np.zeros((1, len(middle)))  # nothing differs: all are as near
-    known = replace(settings, neighbours=min(k, len(values)))
+    known = replace(settings, neighbours=min(choice[0], len(values)), local_weight=choice[1])
     return MblHead(both.astype(np.float32), values, middle, unit, axes.astype(np.float32), len(y), known)
