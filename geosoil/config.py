@@ -272,9 +272,19 @@ class LibraryConfig(_Record):
         None,
         description="wavelengths to read, nm; default: the samples' own. Tables that do not cover them are left out",
     )
+    step_nm: float | None = Field(None, gt=0, description="spacing of its bands; default: that of the coarsest table")
+    tables: str | None = Field(
+        None, description="TOML file that says what single tables hold; default: library.toml in the folder"
+    )
+    quantity: Literal["reflectance", "percent", "absorbance"] | None = Field(
+        None, description="what its tables hold where they do not tell it"
+    )
+    id: str | None = Field(None, description="column with the names of its samples")
     organic_matter_factor: float | None = Field(
         None, gt=0, description="organic matter = factor x organic carbon; needed to turn one into the other"
     )
+    uncovered: Literal["cut", "refuse"] = Field("cut", description="what to do with bands that it does not cover")
+    doubtful: Literal["keep", "drop"] = Field("keep", description="values that contradict their spectral neighbours")
     cache: str | None = Field(None, description="folder where the library is kept, read and joined")
 
 
@@ -485,7 +495,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         ("scene", ("path", "align", "wavelengths")),
         ("spectra", ("laboratory", "satellite", "like")),
         ("masks", ("land_use",)),
-        ("library", ("path", "cache")),
+        ("library", ("path", "tables", "cache")),
     )
     for section, keys in places:
         if isinstance(table.get(section), dict):

@@ -90,7 +90,7 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
         local=data.of("laboratory"),
         sources=config.sources,
         leave_out=config.leave_out,
-        uncovered="cut",
+        uncovered=config.uncovered,
     )
     if len(found.kept) < len(data.bands):
         log.warning("%d of the samples' bands are cut: the library lacks them", len(data.bands) - len(found.kept))

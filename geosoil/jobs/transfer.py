@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 
@@ -18,13 +18,19 @@ from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle
 from geosoil.models.heads import HeadSettings
-from geosoil.models.library_heads import TransferSettings
+from geosoil.models.library_heads import SAME, TUNED, TransferSettings
+from geosoil.models.spiked import SpikedSettings
+from geosoil.models.tuning import TuneSettings
+from geosoil.prep.rs_local import RsLocal
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["build_transfer", "recipe_of_transfer", "transfer"]
+
+#: Most epochs of a network of spectra; it stops where a part of its samples tells it to (He et al. 2025).
+_NET_EPOCHS = 2000
 
 
 def transfer(
@@ -124,8 +130,13 @@ def build_transfer(
     if library is None:
         library = open_library(
             config.path or (),
+            tables=config.tables,
+            quantity=config.quantity,
+            id=config.id,
             range_nm=range_of(data, study),
+            step_nm=config.step_nm,
             organic_matter_factor=config.organic_matter_factor,
+            doubtful=config.doubtful,
             cache=config.cache or False,
             progress=progress,
         )
@@ -149,14 +160,20 @@ def recipe_of_transfer(
     config = study.transfer
     same = study.library is None or study.library.property in {None, study.property}
     kind = kind or config.kind or ("mixture" if same else "tuned")
-    if not same and kind not in {"local", "tuned"}:
+    if not same and kind in SAME:
         raise UsageError(
             f"transfer {kind!r} needs samples of the property itself in the library",
             code="GS-TRANSFER",
             details=[f"wanted: {study.property}; the library teaches: {study.library.property}"],  # type: ignore[union-attr]
-            hint='take kind = "tuned" in [transfer], or a library with the property',
+            hint='take kind = "tuned" or "mixture" in [transfer], or a library with the property',
         )
-    settings = TransferSettings(kind=kind, head=_head(study, kind, head or config.head), **_given(study))
+    settings = TransferSettings(
+        kind=kind,
+        head=_head(study, kind, head or config.head),
+        localise=RsLocal(k=config.instances, b=config.draws, r=config.drop),
+        spike=SpikedSettings(most_components=config.components),
+        tune=TuneSettings(way="published" if config.published else "joint"),
+    )
     base = recipe_of_spectra(study, _read(study, data))
     return replace(base, head=settings.head, steps=config.steps, selection=None, transfer=settings, sources=sources)
 
@@ -164,13 +181,9 @@ def recipe_of_transfer(
 def _head(study: Study, kind: str, head: str | None) -> HeadSettings:
     """The regression of a way."""
     config = study.transfer
-    head = head or ("resnet" if kind in {"tuned", "instances-tuned"} else "plsr")
-    most: dict[str, Any] = {} if config.epochs is None else {"epochs": config.epochs}
-    return HeadSettings(kind=head, most_components=config.components, members=config.members, **most)
-
-
-def _given(study: Study) -> dict[str, Any]:
-    return {}
+    head = head or ("resnet" if kind in TUNED else "plsr")
+    most = config.epochs or (_NET_EPOCHS if head in {"resnet", "cnn"} else HeadSettings().epochs)
+    return HeadSettings(kind=head, most_components=config.components, members=config.members, epochs=most)
 
 
 def _read(study: Study, data: PairSet) -> str:

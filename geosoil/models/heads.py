@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from geosoil.errors import ModelError, UsageError
+from geosoil.models.conv_head import fit_cnn
 from geosoil.models.dnn import DnnHead, fit_dnn
 from geosoil.models.linear import LinearHead, fit_linear
+from geosoil.models.net_head import NetHead
+from geosoil.models.net_training import fit_resnet
 from geosoil.models.spectral_forest import ForestHead, fit_forest, fit_fractional_forest
 from geosoil.models.svr import SvrHead, fit_svr
 from geosoil.prep.pls import checked
@@ -25,6 +29,7 @@ __all__ = [
     "Head",
     "HeadSettings",
     "LinearHead",
+    "NetHead",
     "SvrHead",
     "fit_head",
     "restore_head",
@@ -36,16 +41,24 @@ _FIT: dict[str, Callable[[Float64, Float64, HeadSettings, ArrayLike | None, int]
     "rf": fit_forest,
     "fd-rf": fit_fractional_forest,
     "dnn": fit_dnn,
+    "resnet": fit_resnet,
+    "cnn": fit_cnn,
 }
-_RESTORE: dict[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Head]] = {
-    "plsr": LinearHead.restore,
-    "svr": SvrHead.restore,
-    "rf": ForestHead.restore,
-    "fd-rf": ForestHead.restore,
-    "dnn": DnnHead.restore,
+#: Kind of a stored head to its class; by name, since a mixture is made of heads itself.
+_STORED = {
+    "plsr": "linear:LinearHead",
+    "svr": "svr:SvrHead",
+    "rf": "spectral_forest:ForestHead",
+    "fd-rf": "spectral_forest:ForestHead",
+    "dnn": "dnn:DnnHead",
+    "resnet": "net_head:NetHead",
+    "cnn": "net_head:NetHead",
+    "mbl": "mbl:MblHead",
+    "pooled": "pooled_head:PooledHead",
+    "mixture": "mixture_head:MixtureHead",
 }
 
-#: Kinds of heads.
+#: Kinds of heads that are fitted on samples alone.
 KINDS = tuple(_FIT)
 
 
@@ -55,7 +68,7 @@ class Head(Protocol):
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """What its class is called in a model file: one of `KINDS`, or a way to use a library."""
         ...
 
     @property
@@ -90,7 +103,9 @@ class HeadSettings:
     ----------
     kind : str
         ``plsr``: partial least squares. ``svr``: support vectors with a Gaussian kernel. ``rf``: random
-        forest. ``fd-rf``: the same on the derivative of a fractional order. ``dnn``: a small dense network.
+        forest. ``fd-rf``: the same on the derivative of a fractional order. ``dnn``: a small dense network. ``resnet``:
+        the 1D residual network of He et al. (2025), along all bands in their order. ``cnn``: 1D convolutional networks,
+        one a fold (Shen et al. 2022).
     folds : int, optional
         Folds of the search inside; by default 10 for PLSR (5 below 60 samples) and 5 for the others.
     components : int, optional
@@ -176,9 +191,12 @@ def fit_head(
 
 def restore_head(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Head:
     """Inverse of `Head.state`; raises ModelError ``GS-MODEL-DAMAGED`` where the parts do not fit."""
-    if kind not in _RESTORE:
+    if kind not in _STORED:
         raise ModelError(f"a head of kind {kind!r} is not known", code="GS-MODEL-DAMAGED")
-    head = _RESTORE[kind](meta, arrays)
+    module, name = _STORED[kind].split(":")
+    # A mixture restores its parts by this function too.
+    parts = (restore_head,) if kind == "mixture" else ()
+    head: Head = getattr(import_module(f"geosoil.models.{module}"), name).restore(meta, arrays, *parts)
     if head.kind != kind:
         raise ModelError(f"a head of kind {head.kind!r} is stored as {kind!r}", code="GS-MODEL-DAMAGED")
     return head
