@@ -138,8 +138,10 @@ def command(
         reading = {name: common[name] for name in ("masks", "land_use", "wavelengths", "scale", "crs")}
         with progress_bar(quiet) as progress:
             generate(models[0], scene, spectra, **reading, overwrite=overwrite, progress=progress)
+    masked = made.record.get("masked")
+    left = [] if masked is None else [f"bare soil: {masked['left']:.1%} of the cells with data; masked.tif tells why"]
     others = {"spectra": spectra, "project": made.project, "report": made.report}
-    lines = [*(str(path) for path in made.maps), *(f"{name}: {path}" for name, path in others.items() if path)]
+    lines = [*(str(path) for path in made.maps), *(f"{name}: {path}" for name, path in others.items() if path), *left]
     document = {
         "folder": str(made.folder),
         "maps": [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Float32: TypeAlias = NDArray[np.float32]
     Float64: TypeAlias = NDArray[np.float64]
     Int64: TypeAlias = NDArray[np.int64]
+    UInt16: TypeAlias = NDArray[np.uint16]
     Bool: TypeAlias = NDArray[np.bool_]
 
 __all__ = [

@@ -170,7 +170,10 @@ def unpack(
             _check_room(folder, name, info.size)
             _copy(_pieces(path, data), work / name)
         if not found:
-            raise _refused(path, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"])
+            raise _refused(
+                path, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"],
+                "name the archive that the provider delivered, or unpack it and name the product's folder",
+            )  # fmt: skip
         return _settle(list(found.values()), folder)
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
@@ -185,7 +186,9 @@ def _words(scene: xr.DataArray, interleave: str, dtype: str, scale: float, units
     count, rows, cols = scene.shape
     code = next(number for number, name in DTYPES.items() if name == dtype)
     entries: dict[str, str] = {
-        "description": "{" + _plain(f"{attrs.get('sensor', '')} {attrs.get('quantity', 'scene')}, by geosoil") + "}",
+        "description": "{"
+        + _plain(f"{attrs.get('sensor', '')} {attrs.get('quantity', 'scene')} written by geosoil")
+        + "}",
         "samples": str(cols),
         "lines": str(rows),
         "bands": str(count),
@@ -223,12 +226,23 @@ def _meaning(attrs: dict[Any, Any], count: int, scale: float, units: str | None)
         found["data offset values"] = _list(["0.0"] * count)
     for entry, name in (
         ("sensor type", "sensor"),
-        ("acquisition time", "acquired"),
         ("solar zenith", "sun_zenith_deg"),
+        ("solar azimuth", "sun_azimuth_deg"),
     ):
         if attrs.get(name) not in {None, ""}:
             found[entry] = _plain(str(attrs[name]))
+    if attrs.get("acquired"):
+        found["acquisition time"] = _plain(_utc(str(attrs["acquired"])))
     return found
+
+
+def _utc(time: str) -> str:
+    """ISO 8601 in UTC, as programs for atmospheric correction read it; a time without a zone, or a day, as it is."""
+    try:
+        found = datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    return time if found.tzinfo is None else found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _map_info(grid: GeoBox) -> dict[str, str]:

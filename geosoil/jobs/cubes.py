@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,7 @@ def _bad(bands: Bands) -> list[dict[str, Any]]:
         runs = [
             [place for _, place in group] for _, group in groupby(enumerate(places), key=lambda pair: pair[1] - pair[0])
         ]
+        runs = [part for run in runs for part in _rising(run, bands.wavelength_nm)]
         found.append(
             {
                 "why": why,
@@ -104,6 +105,13 @@ def _bad(bands: Bands) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _rising(run: list[int], wavelength_nm: Sequence[float]) -> list[list[int]]:
+    """A run of bands cut where the next detector begins."""
+    cuts = [place for place in run[1:] if wavelength_nm and wavelength_nm[place] < wavelength_nm[place - 1]]
+    edges = [run[0], *cuts, run[-1] + 1]
+    return [list(range(first, last)) for first, last in pairwise(edges)]
 
 
 def _sampled(scene: xr.DataArray, bands: Bands) -> dict[str, Any]:
@@ -145,6 +153,7 @@ def describe_cube(cube: Mapping[str, Any]) -> list[str]:
         unit = f" in {cube['units']}" if cube.get("units", "1") != "1" else ""
         scale = f"; {cube['scale']}" if cube.get("scale") else ""
         lines.append(f"values are {_QUANTITIES.get(cube['quantity'], cube['quantity'])}{unit}{scale}")
+    lines += _geometry(cube)
     lines += [_detector(number, one) for number, one in enumerate(cube["detectors"], start=1)]
     if cube["bad"]:
         lines.append(f"{cube['good']} good bands; not good:")
@@ -154,6 +163,27 @@ def describe_cube(cube: Mapping[str, Any]) -> list[str]:
     if "sample" in cube:
         lines.append(_sample_words(cube["sample"], cube.get("quantity", "")))
     return [*lines, *(f"note: {note}" for note in cube.get("notes", ()))]
+
+
+def _geometry(cube: Mapping[str, Any]) -> list[str]:
+    """Size, place and angles, as far as they are told."""
+    lines = []
+    if "shape" in cube:
+        _, rows, columns = cube["shape"]
+        size = "unknown until it is unpacked" if rows is None else f"{rows} lines x {columns} samples"
+        rpc = ", ".join(cube.get("rpc", ())) or "none"
+        lines.append(f"size: {size}; rational polynomial coefficients: {rpc}")
+    if cube.get("centre"):
+        lon, lat = cube["centre"]
+        corners = "; ".join(f"{one[0]:.4f} {one[1]:.4f}" for one in cube.get("corners", ()))
+        lines.append(f"centre: longitude {lon:.4f}, latitude {lat:.4f}" + (f"; corners: {corners}" if corners else ""))
+    for what in ("sun", "view"):
+        told = cube.get(what, {})
+        angles = {name: told.get(f"{name}_deg", cube.get(f"{what}_{name}_deg")) for name in ("zenith", "azimuth")}
+        known = ", ".join(f"{name} {angle:.2f}" for name, angle in angles.items() if angle is not None)
+        if known:
+            lines.append(f"{what}: {known} degrees")
+    return lines
 
 
 _QUANTITIES = {"dn": "bare counts (DN)"}

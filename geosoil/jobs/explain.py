@@ -45,12 +45,32 @@ def _model(found: Mapping[str, Any]) -> list[str]:
         *say_counts(found["counts"]),
         f"profiles lie within x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}, {found['crs']}",
         _taken(found),
+        *_recipe(found),
     ]
     lines += [f"class band {name}: {listing(codes, 20)}" for name, codes in found["classes"].items()]
     lines += [f"left out {name}: {why}" for name, why in found["selection"].get("dropped", {}).items()]
     for part in found["properties"]:
         lines += _scored(part)
     return [*lines, f"sha256 {found['sha256']}"]
+
+
+def _recipe(found: Mapping[str, Any]) -> list[str]:
+    """How a model of spectra reads and selects, and which bands stay."""
+    recipe = found["settings"].get("recipe")
+    if recipe is None:
+        return []
+    fusion = f" made by {recipe['fusion']}" if recipe["fusion"] else ""
+    cars = recipe["cars"]
+    chosen = "none" if cars is None else f"CARS, {cars['repeats']} paths of {cars['runs']} rounds"
+    kept = ", ".join(f"{code} {len(names)}" for code, names in found["selection"].get("kept", {}).items())
+    masks = found["settings"].get("masks", {})
+    rules = ", ".join(f"{name} {value:g}" for name, value in masks.items() if isinstance(value, float))
+    return [
+        f"reads {recipe['spectra']} spectra{fusion}; preprocessing: {', '.join(recipe['steps']) or 'none'}",
+        f"selection of features: {chosen}; kept: {kept}",
+        *(f"bands: {line}" for line in found["selection"].get("bands", ())),
+        *([f"masks of bare soil: {rules}"] if rules else []),
+    ]
 
 
 def _taken(found: Mapping[str, Any]) -> str:

@@ -84,8 +84,11 @@ def info(
     settings = {"wavelengths": wavelengths, "scale": scale}
     found, scene = _explained(source, {name: one for name, one in settings.items() if one is not None})
     if scene is None and (picture is not None or wavelengths is not None or scale is not None):
+        packed = f"unpack it, and ask for the picture of its folder: geosoil info {Path(found['path']).stem}"
         raise UsageError(
-            f"a picture, wavelengths and scale are for scenes, and this is a {found['kind']}", code="GS-INFO"
+            f"a picture, wavelengths and scale are for scenes, and this is a {found['kind']}",
+            code="GS-INFO",
+            hint=packed if found["kind"] == "product" else "leave them out, or name a scene",
         )
     if scene is not None and picture is not None:
         found["picture"] = str(quicklook(scene, picture, overwrite=overwrite))
@@ -209,8 +212,9 @@ def _opened(source: Any, settings: Mapping[str, Any]) -> xr.DataArray:
             raise
         try:
             scene = open_scene(source, mapped=False, **settings)
-        except InputError:
-            raise error from None
+        except InputError as second:
+            # What is wrong beside the missing map grid has to be mended first.
+            raise (error if second.code in NO_MAP else second) from None
         if error.code == "GS-GRID-MISSING" or "wavelength" in scene.coords:
             return scene
         raise

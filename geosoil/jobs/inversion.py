@@ -109,6 +109,7 @@ class SpectralRecipe:
             "head": self.head.kind,
             "steps": list(self.steps),
             "cars": cars,
+            "fusion": self.fusion.kind if self.generates else None,
             "transfer": None if self.transfer is None else self.transfer.kind,
             "sources": list(self.sources),
         }

@@ -27,7 +27,7 @@ from geosoil.io.cog import Statistics, check_options
 from geosoil.jobs.maprun import MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
-from geosoil.jobs.present import PROJECT, REPORT, open_points, present
+from geosoil.jobs.present import PROJECT, REPORT, open_points, present, shares_masked
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
 from geosoil.prep.masks import MaskRules
@@ -226,6 +226,8 @@ def map(
             if not any(one.valid for one in found.values()):
                 log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
             record = _record(run, ledger, started, command)
+            if run.flags is not None:
+                record["masked"] = shares_masked(run.flags)
             project, report = present(folder, run.plan, task.models, found, record, points, run.flags)
             _save_record(folder, record)
             run.clean()

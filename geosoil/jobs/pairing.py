@@ -50,6 +50,8 @@ LEAST_SAMPLES = 20
 _NOISY_ENDS = (DEFAULT_WINDOWS[0], DEFAULT_WINDOWS[-1])
 #: Spacing of laboratory spectra that no sensor's bands are asked of, nm.
 _STEP_NM = 5.0
+#: Why rows of a long table are not used: they are of what is not asked for.
+_OTHER = "another property"
 #: The same where a library helps.
 LEAST_WITH_LIBRARY = 10
 #: Depth of samples that do not say theirs, cm: what a hand takes from a field's surface.
@@ -195,11 +197,23 @@ def _values(study: Study, samples: gpd.GeoDataFrame | None, report: dict[str, An
         columns.append(table["value"].rename(code))
         kept = table[["top_cm", "bottom_cm", "geometry"]]
         first = kept if first is None else pd.concat([first, kept[~kept.index.isin(first.index)]])
-    report["samples"] = next(iter(reports.values()))
+    report["samples"] = _rows_of_all(list(reports.values()))
     report["by_property"] = reports
     found = gpd.GeoDataFrame(first, geometry="geometry").join(pd.concat(columns, axis=1))
     # By name, so that the order of the rows in a file decides nothing: neither folds nor sums.
     return pd.DataFrame(found.set_index(found.index.astype(str))).sort_index()
+
+
+def _rows_of_all(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The report of a table, where each property takes its own rows of it."""
+    first = reports[0]
+    if len(reports) == 1 or _OTHER not in first.get("dropped", {}):
+        return first
+    dropped = [{why: count for why, count in one["dropped"].items() if why != _OTHER} for one in reports]
+    used = sum(int(one["used"]) for one in reports)
+    lost = {why: sum(one.get(why, 0) for one in dropped) for one in dropped for why in one}
+    other = int(first["rows"]) - used - sum(lost.values())
+    return {**first, "used": used, "dropped": {**lost, **({_OTHER: other} if other > 0 else {})}}
 
 
 def _of_property(samples: Any, code: str) -> Any:

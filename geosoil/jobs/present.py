@@ -22,17 +22,21 @@ from geosoil.io.stac import write_item
 from geosoil.io.tables import read_table
 from geosoil.jobs.plan import Plan
 from geosoil.models.bundle import Bundle
-from geosoil.prep.masks import summary, tally
+from geosoil.prep.masks import NAMES, NODATA, summary, tally
 from geosoil.report.mapping import Shown, write_map_report
 from geosoil.types import PathLike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PROJECT", "REPORT", "open_points", "present"]
+    from geosoil.types import UInt16
+
+__all__ = ["PROJECT", "REPORT", "open_points", "present", "shares_masked"]
 
 #: Names in the output folder.
 PROJECT, REPORT, SAMPLES = "maps.qgz", "report.html", "samples.gpkg"
+#: Longest edge of the picture of masked cells.
+_LONGEST = 700
 
 
 def open_points(samples: gpd.GeoDataFrame | PathLike | Sequence[PathLike] | None) -> gpd.GeoDataFrame | None:
@@ -125,12 +129,34 @@ def present(
         cell=(abs(affine.a), abs(affine.e)),
         crs=crs.name,
         cell_unit="m" if metres else "",
-        masked=None if flags is None else _masked(flags),
+        masked=record.get("masked"),
+        reasons=None if flags is None else _first_reasons(flags),
     )
     return project, report
 
 
-def _masked(flags: Path) -> dict[str, Any]:
+def _first_reasons(flags: Path) -> tuple[UInt16, tuple[str, ...]]:
+    """The masks at the size of a picture, as the place of a cell's first reason, from 1; 0 where none is.
+
+    Returns
+    -------
+    (h, w) uint16
+        65535 where there is no data.
+    tuple of str
+        The reasons.
+    """
+    with rasterio.open(flags) as file:
+        shrink = max(1.0, max(file.shape) / _LONGEST)
+        shape = tuple(max(1, round(edge / shrink)) for edge in file.shape)
+        values = file.read(1, out_shape=shape)
+    found = np.zeros(values.shape, np.uint16)
+    for place, bit in reversed(list(enumerate(NAMES.values(), start=1))):
+        found[(values & bit) > 0] = place
+    found[values == NODATA] = np.iinfo(np.uint16).max
+    return found, tuple(NAMES)
+
+
+def shares_masked(flags: Path) -> dict[str, Any]:
     """How much is masked, by reason; read in blocks."""
     counts = np.zeros(18, np.int64)
     with rasterio.open(flags) as file:

@@ -13,12 +13,12 @@ from geosoil.io.qgis.breaks import rounded_breaks
 from geosoil.io.qgis.style import colours_of, is_amount
 from geosoil.report.html import Section, write_report
 from geosoil.report.inversion import spectral_model
-from geosoil.report.plots import map_grid
+from geosoil.report.plots import map_grid, mask_map
 from geosoil.report.training import model_section, score_frame
 
 if TYPE_CHECKING:
     from geosoil.soil import Target
-    from geosoil.types import Float32
+    from geosoil.types import Float32, UInt16
 
 __all__ = ["Shown", "write_map_report"]
 
@@ -37,6 +37,7 @@ def write_map_report(
     crs: str,
     cell_unit: str = "",
     masked: Mapping[str, Any] | None = None,
+    reasons: tuple[UInt16, tuple[str, ...]] | None = None,
 ) -> Path:
     """Write the report of a map run.
 
@@ -56,6 +57,8 @@ def write_map_report(
         ``m`` for a CRS in metres; the mapped area is then stated.
     masked : mapping, optional
         As ``prep.masks.summary``, and ``not_computed``: rules that could not be, with the reason.
+    reasons : ((h, w) uint16, tuple of str), optional
+        A picture of the masks: the place of a cell's first reason from 1, 0 where there is none, 65535 without data.
     """
     sections = [_summary(record, maps, cell, cell_unit, crs)]
     for card in cards:
@@ -64,7 +67,7 @@ def write_map_report(
             if own:
                 sections.append(_property_section(card, part, own))
     if masked is not None:
-        sections.append(_masked_section(masked))
+        sections.append(_masked_section(masked, reasons))
     sections += [_open_them(), _run(record)]
     return write_report(path, title, sections, subtitle=_subtitle(maps))
 
@@ -132,7 +135,7 @@ def _model_text(card: Any) -> str:
     return own(card).paragraphs[0]
 
 
-def _masked_section(masked: Mapping[str, Any]) -> Section:
+def _masked_section(masked: Mapping[str, Any], reasons: tuple[UInt16, tuple[str, ...]] | None) -> Section:
     """What is no bare soil, and why."""
     # A reason that no cell has is mostly a rule that was off, which 0 % would hide.
     shares = {name: share for name, share in masked["reasons"].items() if share > 0}
@@ -144,7 +147,8 @@ def _masked_section(masked: Mapping[str, Any]) -> Section:
     )
     lacking = [f"Not computed: {rule}, {why}." for rule, why in masked["not_computed"].items()]
     tables = (("By reason", pd.DataFrame(rows)),) if rows else ()
-    return Section("Masked cells", (text, *lacking), tables=tables)
+    figures = () if reasons is None else (("Masked cells, by the first reason that takes them.", mask_map(*reasons)),)
+    return Section("Masked cells", (text, *lacking), tables=tables, figures=figures, figures_first=True)
 
 
 def _values(own: Sequence[Shown]) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from geosoil.io.qgis.flags import flag_colour
 from geosoil.io.qgis.style import ClassStyle, colours_of
 from geosoil.score import score
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from geosoil.soil import Property, Target
-    from geosoil.types import Float32
+    from geosoil.types import Float32, UInt16
 
 __all__ = [
     "bare_axes",
     "density_by_depth",
     "level_curve",
     "map_grid",
+    "mask_map",
     "metric_by_depth",
     "relative_bias_map",
     "scatter_by_depth",
@@ -267,6 +269,33 @@ def map_grid(maps: Sequence[tuple[Target, Float32]], breaks: Sequence[float]) ->
         title_fontsize=9,
     )  # fmt: skip
     legend.get_title().set_fontweight("bold")
+    return figure
+
+
+def mask_map(first: UInt16, reasons: Sequence[str]) -> Figure:
+    """Masked cells by their first reason, in the colours of the QGIS project; bare soil and no data are pale.
+
+    Parameters
+    ----------
+    first : (h, w) uint16
+        Place of a cell's first reason from 1, 0 for bare soil, 65535 where there is no data.
+    reasons : sequence of str
+    """
+    there = [place for place in range(1, len(reasons) + 1) if (first == place).any()]
+    entries = [("bare soil", "e9dcc9", first == 0)]
+    entries += [(reasons[place - 1], flag_colour(reasons[place - 1]), first == place) for place in there]
+    picture = np.ones((*first.shape, 3))
+    for _, colour, where in entries:
+        picture[where] = to_rgb(f"#{colour}")
+    height, width = first.shape
+    across = min(6.5, 7.5 * width / height)
+    figure = Figure(figsize=(across + 2.2, across * height / width + 0.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color="#b9bfc4", linewidth=0.6)
+    patches = [Patch(facecolor=f"#{colour}", edgecolor="#9aa1a7", label=name) for name, colour, _ in entries]
+    figure.legend(handles=patches, loc="outside right upper", frameon=False, fontsize=9, alignment="left")
     return figure
 
 

@@ -262,6 +262,7 @@ def _scatter(rows: pd.DataFrame, soil: Property) -> Figure:
         axes.plot([low, high], [low, high], color="0.6", linewidth=0.8)
         axes.plot(one["observed"], one["predicted"], ".", color=_LOCAL, markersize=4, alpha=0.7)
         bare_axes(axes).set_title(model, fontsize=8)
+        axes.set_box_aspect(1)
     for axes in panels[len(models) :]:
         axes.set_visible(False)
     unit = f" [{soil.unit}]" if soil.unit != "1" else ""

@@ -76,6 +76,8 @@ def calibration_of(family: Family, label: str, sides: Sides, *, nominal: bool) -
     source, content = sides[what]
     gains, offsets = read_gains(content, source, what, *_counts(family, label))
     centres, widths, notes = _response(family, label, sides, nominal)
+    if len(content.replace(b",", b" ").replace(b";", b" ").split()) == len(gains):
+        notes.append(f"{label}: {source} has gains alone; offsets are taken as 0")
     if (np.diff(centres) <= 0).any():
         notes.append(f"{label}: the wavelengths do not rise from band to band; they are kept in the file's order")
     weak = weak_gains(gains)
@@ -112,7 +114,7 @@ def _response(family: Family, label: str, sides: Sides, nominal: bool) -> tuple[
             )
         return centres, widths, [note] if note else []
     if not nominal:
-        hint = OVERRIDE.format(what=what) + "\nor take those the sensor was built for: nominal_wavelengths=True"
+        hint = OVERRIDE.format(what=what) + "\nor take those the sensor was built for: --nominal-wavelengths"
         raise _missing(family, label, "Spectralresponse", what, sides, hint)
     note = f"{label}: nominal wavelengths of {family.name}, as the product has no list of its own"
     return np.linspace(built.first_nm, built.last_nm, built.bands), np.full(built.bands, built.fwhm_nm), [note]

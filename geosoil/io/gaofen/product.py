@@ -200,6 +200,7 @@ def open_product(
     vn, sw = (Detector(label, images[label], calibrations[label]) for label in DETECTORS)
     _check_sizes(vn, sw)
     join = family.join_nm if join_nm is None else join_nm
+    _check_join(join, vn, sw)
     metadata, notes = know(layout.stem, layout.xml(), calibrations)
     return Product(
         stem=layout.stem,
@@ -211,6 +212,19 @@ def open_product(
         join_nm=join,
         notes=(*notes, *_image_notes((vn, sw), metadata)),
     )
+
+
+def _check_join(join_nm: float, vn: Detector, sw: Detector) -> None:
+    """The detectors are joined where both see, else bands between would be lost."""
+    last, first = max(vn.calibration.centres_nm), min(sw.calibration.centres_nm)
+    low, high = min(first, last), max(first, last)
+    if not low <= join_nm <= high:
+        raise UsageError(
+            f"the detectors do not meet at {join_nm:g} nm",
+            code="GS-JOIN",
+            details=[f"VN ends at {last:g} nm, SW begins at {first:g} nm"],
+            hint=f"join them from {low:.0f} to {high:.0f} nm: --join {(low + high) / 2:.0f}",
+        )
 
 
 def know(

@@ -13,7 +13,7 @@ from .style import Entry, PaletteStyle
 from .tree import Node
 from .xml import VERSION, add, add_crs
 
-__all__ = ["add_flag_layer", "flag_document", "flag_style"]
+__all__ = ["add_flag_layer", "flag_colour", "flag_document", "flag_style"]
 
 #: Colours of the reasons; the first that a cell has gives its colour.
 _COLOURS = {
@@ -49,6 +49,15 @@ def _entry(value: int, meanings: dict[int, str]) -> Entry:
     reasons = [name for bit, name in meanings.items() if value & bit]
     colour = next((colour for name, colour in _COLOURS.items() if name in reasons), _OTHER)
     return Entry(value, colour, ", ".join(name.replace("_", " ") for name in reasons) or str(value))
+
+
+def flag_colour(reason: str) -> str:
+    """Colour of a reason, as six hexadecimal digits.
+
+    >>> flag_colour("green vegetation")
+    '4d9a4d'
+    """
+    return _COLOURS.get(reason.replace(" ", "_"), _OTHER)
 
 
 def add_flag_layer(parent: ET.Element, node: Node, path: Path) -> None:
