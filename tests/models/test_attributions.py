@@ -21,6 +21,7 @@ from geosoil.models.attributions import (
     tree_attribution,
 )
 from geosoil.models.cnn import PatchCNN, PatchPredictor, Standard, new_net
+from geosoil.models.convnet import ConvBlock, ConvNet1D, ConvSpec
 from geosoil.models.explained import Drawing, Subject, covariate_subject, spectral_subject
 from geosoil.models.forest import Forest, Trees
 from geosoil.models.fusion import FusionSettings, fit_translator
@@ -262,11 +263,16 @@ def fitted(
     support = np.sort(np.random.default_rng(1).choice((1 + (reads == "mixed")) * q, count, replace=False))
     y = laboratory[:, 7] * 10 + laboratory[:, 15] ** 2 * 20
     made: Head
-    if head == "resnet":
+    if head == "cnn":
+        torch.manual_seed(0)
+        net = ConvNet1D(ConvSpec(q, (ConvBlock(6, 3, pool="max"),))).eval()
+        net.standardise(torch.from_numpy(near.astype(np.float32)))
+        support, made = np.arange(q), NetHead.of("cnn", [net], float(y.mean()), float(y.std()))
+    elif head == "resnet":
         support = np.arange(q)
         nets = [network(q, seed=seed) for seed in (1, 2)]
-        for net in nets:
-            net.standardise(torch.from_numpy(near.astype(np.float32)))
+        for one in nets:
+            one.standardise(torch.from_numpy(near.astype(np.float32)))
         made = NetHead.of("resnet", nets, float(y.mean()), float(y.std()))
     else:
         settings = HeadSettings(kind=head, budget=1, components=3, trees=8, members=2, epochs=20, orders=(0.5,))
@@ -295,7 +301,7 @@ def test_linear_models_are_explained_exactly(steps: tuple[str, ...], fusion: str
     assert ("absorbance" in subject.why) == bent
 
 
-@pytest.mark.parametrize("head", ["plsr", "svr", "dnn", "resnet", "rf", "fd-rf"])
+@pytest.mark.parametrize("head", ["plsr", "svr", "dnn", "resnet", "cnn", "rf", "fd-rf"])
 @pytest.mark.parametrize("steps", [(), ("absorbance", "snv"), ("sg(window=5)",)])
 def test_every_head_adds_up(head: str, steps: tuple[str, ...]) -> None:
     subject, found, predicted = explained(fitted(head, steps=steps))
