@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from geosoil.errors import ModelError, UsageError
 
-__all__ = ["ACTIVATIONS", "Activation", "ConvBlock", "ConvNet1D", "ConvSpec", "DenseBlock", "published"]
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "ConvBlock",
+    "ConvNet1D",
+    "ConvSpec",
+    "DenseBlock",
+    "Padding",
+    "Pool",
+    "published",
+]
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "swish"]
 Padding = Literal["valid", "same"]
@@ -214,28 +224,38 @@ class ConvSpec:
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> ConvSpec:
         """Inverse of `to_meta`, with bounds checked before anything is allocated; raises ModelError."""
+        conv, dense = cls.parts_of(meta)
         try:
-            return cls(
-                bands=_whole(meta["bands"]),
-                conv=tuple(
-                    ConvBlock(
-                        **{name: _whole(one[name]) for name in ("filters", "kernel", "stride", "pool_size")},
-                        padding=one["padding"],
-                        pool=one["pool"],
-                        norm=bool(one["norm"]),
-                        dropout=float(one["dropout"]),
-                        activation=one["activation"],
-                    )
-                    for one in meta["conv"]
-                ),
-                dense=tuple(
-                    DenseBlock(_whole(one["nodes"]), bool(one["norm"]), float(one["dropout"]), one["activation"])
-                    for one in meta["dense"]
-                ),
-                outputs=_whole(meta["outputs"]),
+            return cls(_whole(meta["bands"]), conv, dense, _whole(meta["outputs"]))
+        except (KeyError, TypeError, UsageError) as error:
+            raise _damaged(error) from error
+
+    @staticmethod
+    def parts_of(meta: Mapping[str, Any]) -> tuple[tuple[ConvBlock, ...], tuple[DenseBlock, ...]]:
+        """The blocks of `to_meta`, which bands may still turn out not to fit; raises ModelError."""
+        try:
+            conv = tuple(
+                ConvBlock(
+                    **{name: _whole(one[name]) for name in ("filters", "kernel", "stride", "pool_size")},
+                    padding=one["padding"],
+                    pool=one["pool"],
+                    norm=bool(one["norm"]),
+                    dropout=float(one["dropout"]),
+                    activation=one["activation"],
+                )
+                for one in meta["conv"]
+            )
+            dense = tuple(
+                DenseBlock(_whole(one["nodes"]), bool(one["norm"]), float(one["dropout"]), one["activation"])
+                for one in meta["dense"]
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelError("the network's shape is damaged", code="GS-MODEL-DAMAGED", details=[str(error)]) from error
+            raise _damaged(error) from error
+        return conv, dense
+
+
+def _damaged(error: Exception) -> ModelError:
+    return ModelError("the network's shape is damaged", code="GS-MODEL-DAMAGED", details=[str(error)])
 
 
 def _whole(value: object) -> int:
