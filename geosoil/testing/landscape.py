@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64, PathLike
 
-__all__ = ["PROPERTIES", "Landscape"]
+__all__ = ["PROPERTIES", "Landscape", "blend", "mixture"]
 
 #: Properties with a known truth: code and unit.
 PROPERTIES = {"som": "g/kg", "as": "mg/kg", "cu": "mg/kg"}
@@ -121,7 +121,7 @@ class Landscape:
         east, north = relief.slopes(x, y)
         # Flat valleys gather what rain brings.
         gathering = 1.2 * (valley - 0.35) - 16.0 * (np.hypot(east, north) - 0.06)
-        members, weights = _mixture(self._scores(x, y, gathering))
+        members, weights = mixture(self._scores(x, y, gathering))
         properties = self._properties(x, y, gathering, members, weights)
         lake = relief.lake_share(x, y) > 0.999
         green, dry = self._cover(x, y, elevation)
@@ -161,8 +161,8 @@ class Landscape:
         self, x: Float64, y: Float64, gathering: Float64, members: Any, weights: Float64
     ) -> dict[str, Float64]:
         library = soils()
-        known = [_blend(weights, scores[members]) for scores in library.scores().T]
-        found = {"som": _blend(weights, library.som[members])}
+        known = [blend(weights, scores[members]) for scores in library.scores().T]
+        found = {"som": blend(weights, library.som[members])}
         for number, (code, (mean, organic, iron, clay, hidden)) in enumerate(_METALS.items()):
             unseen = (
                 0.7 * self._field(20 + number, 0.7).at(x, y) + 0.6 * self._fine(30 + number).at(x, y) + 0.8 * gathering
@@ -259,7 +259,7 @@ def _tree() -> cKDTree:
     return cKDTree(soils().scores())
 
 
-def _mixture(scores: Float64) -> tuple[Any, Float64]:
+def mixture(scores: Float64) -> tuple[Any, Float64]:
     """The measured soils nearest to given scores, and their shares; both ``(..., 6)``."""
     distance, members = _tree().query(scores, k=_MIXED + 1)
     near = 1.0 - (distance[..., :-1] / distance[..., -1:]) ** 2
@@ -268,7 +268,7 @@ def _mixture(scores: Float64) -> tuple[Any, Float64]:
     return members[..., :-1].astype(np.int16), weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _blend(weights: Float64, values: Float64) -> Float64:
+def blend(weights: Float64, values: Float64) -> Float64:
     """Weighted sum over the last axis, term by term: the rounding of a product of matrices depends on their size."""
     total = weights[..., 0] * values[..., 0]
     for place in range(1, weights.shape[-1]):
