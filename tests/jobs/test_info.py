@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +132,7 @@ def test_a_cube_is_told_with_detectors_bad_bands_and_what_its_values_are(tmp_pat
         "detector 1: 12 bands, 450 to 1000 nm, 8.5 nm wide (B1 to B12)",
         "detector 2: 8 bands, 950 to 1300 nm, 8.5 nm wide (B13 to B20)",
         "16 good bands; not good:",
-        "detector overlap: 2, B12 to B13 (1000 to 950 nm)",
+        "detector overlap: 2, B12 (1000 nm), B13 (950 nm)",
         "listed bad in the file: 2, B1 (450 nm), B20 (1300 nm)",
         "stored as int16, no data: -9999",
         "note: detectors overlap at 950 to 1000 nm",
@@ -186,15 +187,19 @@ def test_an_exported_product_comes_back_with_its_bands(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.values, scene.values)
     for field in ("names", "wavelength_nm", "fwhm_nm", "good"):
         assert getattr(Bands.of(again), field) == getattr(Bands.of(scene), field)
-    for name in ("quantity", "units", "sensor", "acquired", "sun_zenith_deg"):
+    for name in ("quantity", "units", "sensor", "sun_zenith_deg"):
         assert again.attrs[name] == scene.attrs[name]
+    # In UTC and to the second, as programs for atmospheric correction read it.
+    assert again.attrs["acquired"].endswith("Z")
+    times = [datetime.fromisoformat(one.attrs["acquired"]).replace(microsecond=0) for one in (again, scene)]
+    assert times[0] == times[1]
 
 
-def test_scale_and_wavelengths_can_be_said(tmp_path: Path, geosoil: Command) -> None:
+def test_scale_and_wavelengths_can_be_said(tmp_path: Path, typed: Command) -> None:
     write_raster(tmp_path / "bare.tif", np.full((3, 4, 6), 2000, np.int16))
     (tmp_path / "mine.csv").write_text("wavelength_nm\n450\n550\n650\n")
     assert "cube" not in info(tmp_path / "bare.tif")
-    ran = geosoil("info", "bare.tif", "--wavelengths", "mine.csv", "--scale", 5000, "--json")
+    ran = typed("info", "bare.tif", "--wavelengths", "mine.csv", "--scale", 5000, "--json")
     assert ran.code == 0
     assert ran.json["cube"]["scale"] == "reflectance = stored number / 5000 (as asked)"
     assert ran.json["cube"]["sample"]["median"] == pytest.approx(0.4)
