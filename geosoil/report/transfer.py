@@ -14,7 +14,7 @@ from scipy import stats
 
 from geosoil.report.html import Section, png, write_report
 from geosoil.report.plots import bare_axes
-from geosoil.score import rpd_class
+from geosoil.score import rpd_class, score
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -32,7 +32,17 @@ _SCHEMES = {
     "kennard-stone": "The samples that Kennard and Stone choose by their spectra are the local ones; all others are "
     "held out (Shen et al. 2022). Repeats differ in the seeds alone.",
 }
+_TITLES = {
+    "random": "random folds",
+    "spatial": "spatial folds",
+    "rounds": "rounds",
+    "kennard-stone": "Kennard-Stone",
+}
 _LIBRARY, _LOCAL, _KEPT, _CHOSEN = "0.75", "#1b6ca8", "#c8553d", "#3a7d44"
+#: Errors beyond this multiple of the median model's are drawn at the edge, changes beyond these likewise.
+_MOST_ERROR, _MOST_CHANGE = 2.5, 75.0
+#: Metrics that are shown with their spread; the others' stands in the table's file.
+_WITH_SPREAD = frozenset({"RMSE", "R2"})
 
 
 @dataclass(frozen=True)
@@ -176,15 +186,22 @@ def _scheme(soil: Property, scheme: str, rows: pd.DataFrame, table: pd.DataFrame
     own = table[(table["property"] == soil.code) & (table["scheme"] == scheme)]
     unit = f" [{soil.unit}]" if soil.unit != "1" else ""
     figures = [
-        (f"RMSE{unit} in each repeat.", _boxes(rows, soil)),
-        ("Observed against held-out predicted values, first repeat; the line is 1 : 1.", _scatter(rows, soil)),
+        (f"RMSE{unit} in each repeat; the dashed line is the median of the first model.", _boxes(rows, soil)),
+        (
+            "Observed and held-out predicted values of the first repeat; the line is 1 : 1. Outliers are at the edge.",
+            _scatter(rows, soil),
+        ),
     ]
     if len(own) > 1:
-        figures.insert(1, ("Change of the RMSE against the first model; right is better.", _changes(own)))
+        figures.insert(1, ("Change of the RMSE against the first model, and its SD; right is better.", _changes(own)))
+    measured = f"RMSE and ME in {soil.unit}" if soil.unit != "1" else "RMSE and ME in its unit"
+    caption = (
+        f"Mean ± SD over repeats; {measured}; change: RMSE below that of the first; RPD below 1.4 poor, from 2 good"
+    )
     return Section(
-        f"{soil.name}: {scheme}",
+        f"{soil.name}: {_TITLES.get(scheme, scheme)}",
         (_SCHEMES.get(scheme, ""), *_verdict(own)),
-        tables=((f"Mean over repeats; RMSE and ME in {soil.unit}; RPD below 1.4 poor, from 2 good", _shown(own)),),
+        tables=((caption, _shown(own)),),
         figures=tuple(figures),
     )
 
@@ -203,17 +220,31 @@ def _verdict(own: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _shown(own: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it, mean ± SD."""
+    """The table as people read it."""
     found = pd.DataFrame({"model": own["model"]})
-    for metric in _METRICS:
-        spread = own.get(f"{metric}_sd")
+    for metric in ("RMSE", *(one for one in _METRICS if one not in {"RMSE", "RPIQ"}), "RPIQ"):
+        means, spread = own[metric], own.get(f"{metric}_sd")
+        digits = 2 if metric != "RMSE" else _digits(means)
         found[metric] = [
-            f"{mean:.3g}" if spread is None or not np.isfinite(sd) else f"{mean:.3g} ± {sd:.2g}"
-            for mean, sd in zip(own[metric], own[metric] if spread is None else spread, strict=True)
+            _rounded(mean, digits, None if spread is None or metric not in _WITH_SPREAD else sd)
+            for mean, sd in zip(means, means if spread is None else spread, strict=True)
         ]
+        if metric == "RMSE":
+            found["change"] = [f"{one:+.0f} %" if place else "" for place, one in enumerate(own["change"])]
     found["class"] = own["class"]
-    found["change of RMSE [%]"] = [f"{one:+.1f}" for one in own["change"]]
     return found
+
+
+def _digits(values: pd.Series) -> int:
+    """Decimals that give the smallest of some positive values three figures."""
+    least = float(values[values > 0].min()) if (values > 0).any() else 1.0
+    return int(np.clip(2 - np.floor(np.log10(least)), 0, 6))
+
+
+def _rounded(mean: float, digits: int, spread: float | None) -> str:
+    """A mean, with its spread where there is one."""
+    told = f"{mean + 0.0:.{digits}f}"
+    return told if spread is None or not np.isfinite(spread) else f"{told} ± {spread:.{digits}f}"
 
 
 def _boxes(rows: pd.DataFrame, soil: Property) -> Figure:
@@ -221,30 +252,57 @@ def _boxes(rows: pd.DataFrame, soil: Property) -> Figure:
     squared = rows.assign(square=(rows["predicted"] - rows["observed"]) ** 2)
     rmse = np.sqrt(squared.groupby(["model", "repeat"], sort=False)["square"].mean())
     models = list(dict.fromkeys(rows["model"]))
-    figure = Figure(figsize=(7.5, 0.8 + 0.34 * len(models)), layout="constrained")
+    errors = [rmse[model].to_numpy() for model in models]
+    figure = Figure(figsize=(7.5, 0.8 + 0.3 * len(models)), layout="constrained")
     axes = bare_axes(figure.subplots())
-    axes.boxplot(
-        [rmse[model].to_numpy() for model in models], orientation="horizontal", widths=0.55,
-        medianprops={"color": _KEPT}, boxprops={"color": "0.3"}, whiskerprops={"color": "0.3"}, flierprops={"ms": 3},
-    )  # fmt: skip
-    axes.set_yticks(range(1, len(models) + 1), models)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"RMSE [{soil.unit}]" if soil.unit != "1" else "RMSE")
+    medians = np.array([float(np.median(one)) for one in errors])
+    most = _MOST_ERROR * float(np.median(medians))
+    axes.axvline(medians[0], color="0.75", linewidth=0.8, linestyle="--")
+    for place, one in enumerate(errors):
+        if np.median(one) > most:
+            axes.annotate(
+                f"{np.median(one):.3g} →", (1, place), xycoords=("axes fraction", "data"), ha="right", va="center",
+                fontsize=8, color=_KEPT,
+            )  # fmt: skip
+            continue
+        if len(one) > 4:
+            axes.boxplot(
+                [one], positions=[place], orientation="horizontal", widths=0.55, showfliers=False, manage_ticks=False,
+                medianprops={"color": _KEPT}, boxprops={"color": "0.3"}, whiskerprops={"color": "0.3"},
+                capprops={"color": "0.3"},
+            )  # fmt: skip
+        axes.plot(one, np.full(len(one), place), ".", color=_LOCAL, markersize=4, alpha=0.6)
+    shown = np.concatenate([one for one in errors if np.median(one) <= most])
+    if (medians > most).any():
+        axes.set_xlim(right=float(shown.max()) * 1.12)
+    axes.set_yticks(range(len(models)), models)
+    axes.set_ylim(len(models) - 0.4, -0.6)
+    axes.set_xlabel(f"RMSE [{soil.unit}]" if soil.unit != "1" else "RMSE", fontsize=9)
     return figure
 
 
 def _changes(own: pd.DataFrame) -> Figure:
     """Change of the RMSE against the first model, with its spread over repeats."""
     rows = own.iloc[1:]
-    figure = Figure(figsize=(7.5, 0.8 + 0.34 * len(rows)), layout="constrained")
+    change, spread = rows["change"].to_numpy(), rows["change_sd"].fillna(0.0).to_numpy()
+    figure = Figure(figsize=(7.5, 0.8 + 0.3 * len(rows)), layout="constrained")
     axes = bare_axes(figure.subplots())
     places = np.arange(len(rows))
-    colours = [_CHOSEN if one > 0 else _KEPT for one in rows["change"]]
-    axes.barh(places, rows["change"], xerr=rows["change_sd"].fillna(0.0), color=colours, height=0.6, ecolor="0.3")
+    drawn = np.clip(change, -_MOST_CHANGE, None)
+    colours = [_CHOSEN if one > 0 else _KEPT for one in change]
+    axes.barh(places, drawn, color=colours, height=0.6)
+    inside = change > -_MOST_CHANGE
+    axes.errorbar(drawn[inside], places[inside], xerr=spread[inside], fmt="none", ecolor="0.35", elinewidth=0.9)
     axes.axvline(0, color="0.3", linewidth=0.8)
+    for place, one in enumerate(change):
+        axes.annotate(
+            f"{one:+.0f} %", (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="0.25"
+        )
+    if not inside.all():
+        axes.set_xlim(left=-_MOST_CHANGE)
     axes.set_yticks(places, list(rows["model"]))
-    axes.invert_yaxis()
-    axes.set_xlabel(f"RMSE below that of {own['model'].iloc[0]} [%]")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(f"RMSE below that of {own['model'].iloc[0]} [%]", fontsize=9)
     return figure
 
 
@@ -257,18 +315,29 @@ def _scatter(rows: pd.DataFrame, soil: Property) -> Figure:
     figure = Figure(figsize=(2.3 * across + 0.6, 2.4 * down + 0.4), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     low, high = float(first["observed"].min()), float(first["observed"].max())
+    room = 0.1 * (high - low)
     for axes, model in zip(panels, models, strict=False):
         one = first[first["model"] == model]
         axes.plot([low, high], [low, high], color="0.6", linewidth=0.8)
-        axes.plot(one["observed"], one["predicted"], ".", color=_LOCAL, markersize=4, alpha=0.7)
+        drawn = one["predicted"].clip(low - room, high + room)
+        axes.plot(one["observed"], drawn, ".", color=_LOCAL, markersize=4, alpha=0.7, clip_on=False)
         bare_axes(axes).set_title(model, fontsize=8)
+        axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
         axes.set_box_aspect(1)
+        axes.annotate(_fit(one), (0.04, 0.97), xycoords="axes fraction", va="top", fontsize=7, color="0.3")
+        axes.label_outer()
     for axes in panels[len(models) :]:
         axes.set_visible(False)
     unit = f" [{soil.unit}]" if soil.unit != "1" else ""
     figure.supxlabel(f"observed{unit}", fontsize=9)
     figure.supylabel(f"predicted{unit}", fontsize=9)
     return figure
+
+
+def _fit(rows: pd.DataFrame) -> str:
+    """Error, share of the variance, and agreement of a panel's samples."""
+    known = score(rows["observed"].to_numpy(), rows["predicted"].to_numpy())
+    return f"RMSE {known['RMSE']:.3g}\nR2 {known['R2']:.2f}\nCCC {known['CCC']:.2f}"
 
 
 def _samples(view: Views, held: pd.DataFrame) -> Section:
