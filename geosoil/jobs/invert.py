@@ -30,7 +30,8 @@ from geosoil.jobs.inversion import (
 from geosoil.jobs.lending import lend
 from geosoil.jobs.pairing import build_pairs, mask_rules
 from geosoil.jobs.pairs import PairSet
-from geosoil.jobs.train import check_outputs, created_now
+from geosoil.jobs.provenance import created_now
+from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.prep.encode import Encoder
 from geosoil.report.inversion import write_inversion

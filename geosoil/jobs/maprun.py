@@ -22,9 +22,8 @@ from geosoil.grid.tiles import Tile
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
 from geosoil.jobs.plan import Plan
-from geosoil.jobs.provenance import describe, differences, flag_tags, gather_facts, key_of, map_tags
+from geosoil.jobs.provenance import created_now, describe, differences, flag_tags, gather_facts, key_of, map_tags
 from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
-from geosoil.jobs.train import created_now
 from geosoil.prep.masks import NODATA
 from geosoil.types import Progress
 

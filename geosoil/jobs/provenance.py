@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,27 @@ if TYPE_CHECKING:
 
     from geosoil.jobs.task import Task
 
-__all__ = ["describe", "differences", "fingerprint", "flag_tags", "gather_facts", "key_of", "map_tags"]
+__all__ = [
+    "created_now",
+    "describe",
+    "differences",
+    "fingerprint",
+    "flag_tags",
+    "gather_facts",
+    "key_of",
+    "map_tags",
+]
 
 #: Files up to this size are hashed whole, larger ones at their ends and evenly between, bytes.
 _WHOLE = 64 * 2**20
 _SAMPLE, _SAMPLES = 2**20, 16
+
+
+def created_now() -> str:
+    """UTC time for records; ``SOURCE_DATE_EPOCH`` wins, for builds that must repeat."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def fingerprint(path: Path) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from geosoil.io.qgis import write_samples
 from geosoil.jobs.counts import counts_of, say_counts
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
+from geosoil.jobs.provenance import created_now
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.models.loop import device_of
 from geosoil.report.training import write_training
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["check_outputs", "created_now", "summary", "train"]
+__all__ = ["check_outputs", "summary", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -207,13 +206,6 @@ def _work_folder(output: Path, study: Study, data: TrainingSet, *, resume: bool)
 def _named(progress: Progress, name: str) -> Progress:
     """Progress of a fit under one name."""
     return lambda done, total, message: progress(done, total, name)
-
-
-def created_now() -> str:
-    """UTC time for records; ``SOURCE_DATE_EPOCH`` wins, for builds that must repeat."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _card(study: Study, data: TrainingSet, fitted: Fitted, frame: pd.DataFrame) -> Card:

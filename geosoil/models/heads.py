@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from geosoil.errors import ModelError, UsageError
-from geosoil.models.conv_head import fit_cnn
-from geosoil.models.dnn import DnnHead, fit_dnn
-from geosoil.models.linear import LinearHead, fit_linear
-from geosoil.models.net_head import NetHead
-from geosoil.models.net_training import fit_resnet
-from geosoil.models.spectral_forest import ForestHead, fit_forest, fit_fractional_forest
-from geosoil.models.svr import SvrHead, fit_svr
+from geosoil.models.linear import LinearHead
+from geosoil.models.svr import SvrHead
 from geosoil.prep.pls import checked
 
 if TYPE_CHECKING:
@@ -24,27 +19,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
-    "DnnHead",
-    "ForestHead",
     "Head",
     "HeadSettings",
     "LinearHead",
-    "NetHead",
     "SvrHead",
     "fit_head",
     "restore_head",
 ]
 
-_FIT: dict[str, Callable[[Float64, Float64, HeadSettings, ArrayLike | None, int], Head]] = {
-    "plsr": fit_linear,
-    "svr": fit_svr,
-    "rf": fit_forest,
-    "fd-rf": fit_fractional_forest,
-    "dnn": fit_dnn,
-    "resnet": fit_resnet,
-    "cnn": fit_cnn,
+#: Kind to the function that fits it. By name: mapping reads models, and shall not wait for what only fitting needs.
+_FIT = {
+    "plsr": "linear:fit_linear",
+    "svr": "svr:fit_svr",
+    "rf": "spectral_forest:fit_forest",
+    "fd-rf": "spectral_forest:fit_fractional_forest",
+    "dnn": "dnn:fit_dnn",
+    "resnet": "net_training:fit_resnet",
+    "cnn": "conv_head:fit_cnn",
 }
-#: Kind of a stored head to its class; by name, since a mixture is made of heads itself.
+#: Kind of a stored head to its class.
 _STORED = {
     "plsr": "linear:LinearHead",
     "svr": "svr:SvrHead",
@@ -186,17 +179,23 @@ def fit_head(
     """
     settings = settings if settings is not None else HeadSettings()
     X, y = checked(X, y)
-    return _FIT[settings.kind](X, y, settings, groups, seed)
+    head: Head = _named(_FIT[settings.kind])(X, y, settings, groups, seed)
+    return head
+
+
+def _named(place: str) -> Any:
+    """What a name such as ``linear:fit_linear`` stands for."""
+    module, name = place.split(":")
+    return getattr(import_module(f"geosoil.models.{module}"), name)
 
 
 def restore_head(kind: str, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Head:
     """Inverse of `Head.state`; raises ModelError ``GS-MODEL-DAMAGED`` where the parts do not fit."""
     if kind not in _STORED:
         raise ModelError(f"a head of kind {kind!r} is not known", code="GS-MODEL-DAMAGED")
-    module, name = _STORED[kind].split(":")
     # A mixture restores its parts by this function too.
     parts = (restore_head,) if kind == "mixture" else ()
-    head: Head = getattr(import_module(f"geosoil.models.{module}"), name).restore(meta, arrays, *parts)
+    head: Head = _named(_STORED[kind]).restore(meta, arrays, *parts)
     if head.kind != kind:
         raise ModelError(f"a head of kind {head.kind!r} is stored as {kind!r}", code="GS-MODEL-DAMAGED")
     return head

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geosoil.errors import ModelError
-from geosoil.models.fusion import Translator, restore_translator
+from geosoil.models.fusion_translators import Translator, restore_translator
 from geosoil.models.heads import Head, restore_head
 from geosoil.models.spectral_dense import DenseSpectra, Readout
 from geosoil.prep.spectra import Preprocess

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import qmc
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import SVR
 
 from geosoil.models.features import array, damaged, feature_rows, number, standardisation
 from geosoil.prep.pls import fold_numbers
@@ -128,6 +125,8 @@ def fit_svr(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | 
     mean, sd = standardisation(X)
     centre, spread = float(y.mean()), float(y.std())
     gamma = factor / X.shape[1]
+    from sklearn.svm import SVR  # mapping needs this module, and not scikit-learn
+
     model = SVR(kernel="rbf", C=c, gamma=gamma, epsilon=epsilon).fit((X - mean) / sd, (y - centre) / spread)
     return SvrHead(
         mean=mean,
@@ -173,6 +172,8 @@ class _Fold:
         )
 
     def squared_error(self, c: float, factor: float, epsilon: float) -> float:
+        from sklearn.svm import SVR
+
         model = SVR(kernel="precomputed", C=c, epsilon=epsilon, max_iter=_STEPS)
         model.fit(np.exp(-factor * self.within), self.z)
         found = model.predict(np.exp(-factor * self.across)) * self.spread + self.centre
@@ -188,6 +189,8 @@ def _search(
     best, least = _START, np.inf
     with warnings.catch_warnings():
         # The bound on steps is meant.
+        from sklearn.exceptions import ConvergenceWarning
+
         warnings.simplefilter("ignore", ConvergenceWarning)
         for point in _spread_out(ranges, settings.budget // 2, seed):
             best, least = min((best, least), (point, _error(folds, point)), key=lambda one: one[1])
@@ -202,6 +205,8 @@ def _search(
 def _spread_out(ranges: Float64, count: int, seed: int) -> Iterator[tuple[float, float, float]]:
     """The customary setting, then points of a Latin hypercube in the logarithms."""
     yield _point(np.clip(np.log(_START), ranges[:, 0], ranges[:, 1]))
+    from scipy.stats import qmc
+
     for unit in qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1)):
         yield _point(ranges[:, 0] + unit * np.ptp(ranges, axis=1))
 
