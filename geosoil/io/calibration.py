@@ -38,6 +38,18 @@ _MOST_RADIANCE = 2000.0
 #: Bands, cells of a window and bytes that are read to find out.
 _BANDS, _EDGE, _MOST_BYTES = 12, (8, 32), 256 * 2**20
 
+#: Why a scale is taken that the user gives.
+_ASKED = "as asked"
+#: How a scale is stated.
+_SCALE_HINT = (
+    "state the right one: --scale 10000 for reflectance x 10000, --scale 100 for percent, --scale 1 for reflectance as "
+    "it is;\nin a study: scale = 10000 under [scene]; from Python: scale=10000"
+)
+_TOO_SMALL_HINT = (
+    "reflectance may have been divided twice: write it again, or undo it in the header: reflectance scale factor = "
+    "0.0001;\nof radiance the header has to name the unit: data units = W m-2 sr-1 um-1"
+)
+
 # Scale and offset of each band.
 _Scaling: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -178,13 +190,16 @@ def _meaning(file: RasterFile, sample: _Sample, words: Mapping[str, str], scale:
     stated = _stated_scale(words, where)
     if scale is not None:
         notes = () if said in {None, "reflectance"} else (f"the header says {said}; taken as reflectance, as asked",)
-        return _divided(scale, plain, "as asked", notes)
+        meaning = _divided(scale, plain, _ASKED, notes)
+        if scale != 1:  # as it is stored, whatever that is, may be asked for
+            _check_reflectance(meaning, sample, plain, where)
+        return meaning
     if stated is not None:
         meaning = _divided(stated, plain, "the reflectance scale factor of the header", _disagreement(own, stated))
     elif own != plain:
         meaning = _scaled(sample, said, own)
     else:
-        return _guessed(sample, said, plain)
+        meaning = _guessed(sample, said, plain)
     if meaning.quantity == "reflectance":
         _check_reflectance(meaning, sample, plain, where)
     return meaning
@@ -274,24 +289,32 @@ def _stated_scale(words: Mapping[str, str], where: str) -> float | None:
         f"{short_name(where)} has a reflectance scale factor that is no number above 0",
         code="GS-SCALE",
         details=[f"file: {redact(where)}", f"found: {text[:60]}"],
-        hint="correct it in the header, or give the scale: scale=10000",
+        hint="correct it in the header, or give the scale: --scale 10000, or scale = 10000 under [scene] in a study",
     )
 
 
 def _check_reflectance(meaning: _Meaning, sample: _Sample, plain: _Scaling, where: str) -> None:
-    """Refuse a stated scale that gives values which are no reflectance."""
+    """Refuse values that are no reflectance, whether their scale is stated, asked for or missing."""
     high, stored = sample.high(meaning.scaling), sample.high(plain)
     if high is None or _REFLECTANCE[0] <= high <= _REFLECTANCE[1]:
         return
+    unscaled = meaning.scaling == plain
+    if unscaled and high <= 0:  # nothing but gaps that nobody has marked
+        return
+    problem = "states a scale that does not give reflectance"
+    if meaning.how.endswith(f"({_ASKED})"):
+        problem = "does not hold reflectance at the scale asked for"
+    elif unscaled and high < _REFLECTANCE[0]:
+        problem = "holds values too small for reflectance"
     raise InputError(
-        f"{short_name(where)} states a scale that does not give reflectance",
+        f"{short_name(where)} {problem}",
         code="GS-SCALE",
         details=[
             f"file: {redact(where)}",
             meaning.how,
             f"99th percentile of a sparse sample: stored {stored:.4g}, scaled {high:.4g}; expected: 0.001 to 2",
         ],
-        hint="state the right one: scale=10000 for reflectance x 10000, scale=1 for reflectance as it is",
+        hint=_TOO_SMALL_HINT if unscaled and high < _REFLECTANCE[0] else _SCALE_HINT,
     )
 
 

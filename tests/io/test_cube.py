@@ -339,6 +339,35 @@ class TestScale:
         assert "scale=10000" in error.hint
         np.testing.assert_allclose(open_scene(path, scale=10_000).values, stored / 10_000, rtol=1e-6)
 
+    @pytest.mark.parametrize("divisor", [10_000, 1e8])
+    def test_values_too_small_for_reflectance_are_refused_where_no_scale_is_stated(
+        self, refusal: Refusal, tmp_path: Path, divisor: float
+    ) -> None:
+        values = (reflectance(9) / divisor).astype(np.float32)
+        path = write_envi(tmp_path / "c.dat", values)
+        error = refusal(path)
+        assert error.code == "GS-SCALE"
+        assert "too small for reflectance" in error.message
+        # What the hint advises makes reflectance of it.
+        assert "reflectance scale factor" in error.hint
+        again = write_envi(path, values, {"reflectance scale factor": repr(1 / divisor)})
+        np.testing.assert_allclose(open_scene(again).values, reflectance(9), rtol=1e-4)
+
+    def test_dark_water_and_an_empty_image_are_not_taken_for_a_wrong_scale(self, tmp_path: Path) -> None:
+        dark = (reflectance(9) / 100).astype(np.float32)
+        assert open_scene(write_envi(tmp_path / "c.dat", dark)).attrs["quantity"] == "reflectance"
+        assert open_scene(write_envi(tmp_path / "c.dat", dark * 0)).attrs["quantity"] == "reflectance"
+
+    def test_a_scale_that_is_asked_for_and_gives_no_reflectance_is_refused(
+        self, refusal: Refusal, tmp_path: Path
+    ) -> None:
+        path = write_envi(tmp_path / "c.dat", reflectance(9).astype(np.float32))
+        error = refusal(path, scale=10_000)
+        assert error.code == "GS-SCALE"
+        assert "--scale" in error.hint
+        assert "[scene]" in error.hint
+        np.testing.assert_allclose(open_scene(path, scale=1).values, reflectance(9), rtol=1e-6)
+
     def test_a_multiplier_as_scale_is_refused(self, tmp_path: Path) -> None:
         path = write_envi(tmp_path / "c.dat", as_int16(reflectance(9)))
         with pytest.raises(UsageError, match="too small") as caught:
