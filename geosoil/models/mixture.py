@@ -32,21 +32,23 @@ Fit = Callable[["Float64", "Float64", "Int64", int], Head]
 PARTS = (
     "pooled",
     "pooled-derivative",
-    "pooled-brief",
-    "pooled-brief-derivative",
+    "pooled-snv",
+    "pooled-snv-derivative",
     "own",
     "plsr",
     "spiked",
     "neighbours",
 )
 #: What is mixed unasked; see `docs/models.md`.
-DEFAULT = ("pooled", "pooled-derivative", "pooled-brief", "pooled-brief-derivative")
+DEFAULT = ("pooled", "pooled-derivative", "pooled-snv", "pooled-snv-derivative")
 _SAME = frozenset({"spiked", "neighbours"})
+#: Parts that need spectra, not a few features.
+_ALONG = frozenset({"pooled-derivative", "pooled-snv", "pooled-snv-derivative"})
 _POOLED = {
     "pooled": PooledSettings(),
     "pooled-derivative": PooledSettings(view="derivative"),
-    "pooled-brief": PooledSettings(components=20, samples=60),
-    "pooled-brief-derivative": PooledSettings(view="derivative", components=20, samples=60),
+    "pooled-snv": PooledSettings(normalised=True),
+    "pooled-snv-derivative": PooledSettings(view="derivative", normalised=True),
 }
 
 
@@ -57,19 +59,19 @@ class MixtureSettings:
     Attributes
     ----------
     parts : tuple of str
-        Names of `PARTS`. ``pooled``: partial pooling of library and local samples (`models.pooled`). ``brief``: with
-        fewer directions and library samples; ``derivative``: of the derivative along the bands. ``own``: the same on
-        local samples alone, in the directions of the library's spectra. ``plsr``: local PLS. ``spiked``,
-        ``neighbours``: see there.
+        Names of `PARTS`. ``pooled``: partial pooling of library and local samples (`models.pooled`);
+        ``derivative``: of the derivative along the bands; ``snv``: of spectra normalised one by one. ``own``: partial
+        pooling without the library's values. ``plsr``: local PLS. ``spiked``, ``neighbours``: see there. Features are
+        best given as absorbance, since the parts normalise themselves.
     evenness : float
-        How strongly weights are held at equal ones; see `models.ridge.blend_weights`. Of few samples the errors are too
-        uncertain to choose by: 0 does worse than equal weights.
+        How strongly weights are held at equal ones; see `models.ridge.blend_weights`. The errors of few samples are too
+        uncertain to choose by: with 0 the mixture does worse than with equal weights.
     folds : int, optional
         Folds for parts that do not know their held-out predictions themselves; 10 by default, 5 below 60 samples.
     """
 
     parts: tuple[str, ...] = DEFAULT
-    evenness: float = 1.0
+    evenness: float = 0.5
     folds: int | None = None
 
     def __post_init__(self) -> None:
@@ -159,7 +161,7 @@ def _named(source: Source | None, names: tuple[str, ...], features: int) -> dict
     for name in names:
         if name in _SAME and (lent is None or not lent.same):
             continue
-        if name.endswith("derivative") and features < LEAST_FOR_DERIVATIVE:
+        if name in _ALONG and features < LEAST_FOR_DERIVATIVE:
             continue
         fits[name] = _fit_of(name, lent)
     return fits

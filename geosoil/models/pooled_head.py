@@ -16,10 +16,32 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64
 
-__all__ = ["Bumps", "PooledHead"]
+__all__ = ["Bumps", "PooledHead", "normalise", "through_normalise"]
 
 #: Rows whose kernel is in memory at once.
 _BLOCK = 2048
+#: A row varies where its standard deviation is above this share of its largest value.
+_FLAT = 1e-10
+
+
+def normalise(rows: Float64) -> Float64:
+    """Rows (n, F) less their mean, divided by their standard deviation (n - 1); NaN where a row does not vary.
+
+    >>> normalise(np.array([[1.0, 2.0, 3.0]])).tolist()
+    [[-1.0, 0.0, 1.0]]
+    """
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    spread = centred.std(axis=1, ddof=1, keepdims=True)
+    flat = spread <= _FLAT * np.abs(rows).max(axis=1, keepdims=True)
+    return np.asarray(centred / np.where(flat, np.nan, spread))
+
+
+def through_normalise(slopes: Float64, rows: Float64) -> Float64:
+    """Gradients (n, F) with respect to rows, from those with respect to the normalised rows."""
+    z = normalise(rows)
+    across = slopes - slopes.mean(axis=1, keepdims=True)
+    across -= z * (z * slopes).sum(axis=1, keepdims=True) / (rows.shape[1] - 1)
+    return np.asarray(across / rows.std(axis=1, ddof=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +102,8 @@ class PooledHead:
         Error of the local samples, each predicted without itself and its group, with the variances of all.
     held_out : (n,) float64
         These predictions.
+    normalised : bool
+        Whether each row is brought to mean 0 and standard deviation 1 first (standard normal variate).
     """
 
     centre: Float64
@@ -89,6 +113,7 @@ class PooledHead:
     importance: Float64
     rmsecv: float
     held_out: Float64
+    normalised: bool = False
 
     kind = "pooled"
 
@@ -102,7 +127,8 @@ class PooledHead:
         rows = feature_rows(X, self.features)
         out = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
-            centred = rows[start : start + _BLOCK] - self.centre
+            block = rows[start : start + _BLOCK]
+            centred = (normalise(block) if self.normalised else block) - self.centre
             out[start : start + _BLOCK] = centred @ self.coef + self.intercept
             for one in self.bumps:
                 out[start : start + _BLOCK] += one.of(centred)
@@ -111,7 +137,7 @@ class PooledHead:
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """JSON values and arrays."""
         meta: dict[str, Any] = {"features": self.features, "intercept": self.intercept, "rmsecv": self.rmsecv}
-        meta["samples"] = len(self.held_out)
+        meta |= {"samples": len(self.held_out), "normalised": self.normalised}
         meta["bumps"] = [[len(one.dual), one.basis.shape[1], one.gamma] for one in self.bumps]
         arrays = {name: getattr(self, name) for name in ("centre", "coef", "importance", "held_out")}
         for place, one in enumerate(self.bumps):
@@ -133,6 +159,7 @@ class PooledHead:
             array(arrays, "importance", features),
             number(meta, "rmsecv"),
             array(arrays, "held_out", samples),
+            meta.get("normalised") is True,
         )
 
 

@@ -165,9 +165,10 @@ def test_the_error_of_held_out_samples_is_near_that_of_new_ones() -> None:
     assert 0.6 < np.mean(ratios) < 1.7
 
 
-def test_importance_is_the_mean_gradient_and_marks_the_bands_that_matter() -> None:
+@pytest.mark.parametrize("normalised", [False, True])
+def test_importance_is_the_mean_gradient_at_the_samples(normalised: bool) -> None:
     X, y, source, _, _ = _made()
-    head = fit_pooled(X, y, source, replace(QUICK, view="both"))
+    head = fit_pooled(X, y, source, replace(QUICK, view="both", normalised=normalised))
     step = 1e-5
     gradient = [(head.predict(X + step * one) - head.predict(X - step * one)) / (2 * step) for one in np.eye(BANDS)]
     np.testing.assert_allclose(head.importance, np.abs(gradient).mean(axis=1) * X.std(axis=0), rtol=1e-4, atol=1e-8)
@@ -192,6 +193,7 @@ def test_a_head_comes_back_from_its_state_and_damage_is_found() -> None:
     X, y, source, T, _ = _made()
     head = fit_pooled(X, y, source, replace(QUICK, view="both"))
     meta, arrays = head.state()
+    assert not head.normalised
     back = PooledHead.restore(meta, arrays)
     np.testing.assert_array_equal(back.predict(T), head.predict(T))
     np.testing.assert_array_equal(back.importance, head.importance)
@@ -206,6 +208,27 @@ def test_a_head_comes_back_from_its_state_and_damage_is_found() -> None:
         with pytest.raises(ModelError) as error:
             PooledHead.restore(*broken)
         assert error.value.code == "GS-MODEL-DAMAGED"
+
+
+def test_a_normalised_model_does_not_see_level_and_range_of_a_spectrum() -> None:
+    X, y, source, T, _ = _made()
+    head = fit_pooled(X, y, source, replace(QUICK, normalised=True))
+    back = PooledHead.restore(*head.state())
+    np.testing.assert_allclose(back.predict(3 * T + 0.5), head.predict(T), atol=1e-9 * float(np.abs(y).max()))
+    rows = np.vstack([T[:2], np.full(BANDS, 0.3)])
+    np.testing.assert_array_equal(np.isnan(head.predict(rows)), [False, False, True])
+
+
+def test_normalising_inside_is_the_same_as_before() -> None:
+    X, y, source, T, _ = _made()
+
+    def snv(rows: Float64) -> Float64:
+        found: Float64 = (rows - rows.mean(axis=1)[:, None]) / rows.std(axis=1, ddof=1)[:, None]
+        return found
+
+    inside = fit_pooled(X, y, source, replace(QUICK, normalised=True)).predict(T)
+    before = fit_pooled(snv(X), y, replace(source, X=snv(source.X)), QUICK).predict(snv(T))
+    np.testing.assert_allclose(inside, before, atol=1e-6)
 
 
 def test_many_rows_equal_few_and_a_missing_feature_gives_no_value() -> None:
@@ -234,6 +257,8 @@ def test_bad_input_has_one_clear_error() -> None:
     _refused("GS-SPECTRA-SHAPE", X[:, :5], y, view="derivative")
     _refused("GS-SPECTRA-CONSTANT", flat, y)
     _refused("GS-SPECTRA-CONSTANT", flat, y, source)
+    with pytest.raises(InputError, match="does not vary along its bands"):
+        fit_pooled(np.vstack([X[:11], flat[0]]), y, source, PooledSettings(normalised=True))
     _refused("GS-SAMPLES-FEW", X[:2], y[:2], source)
     _refused("GS-TARGET-CONSTANT", X, np.ones(12), source)
     with pytest.raises(InputError, match="12 samples have 3 groups"):
