@@ -22,7 +22,6 @@ from geosoil.jobs.inversion import (
 from geosoil.jobs.pairs import PairSet
 from geosoil.models.fusion import KINDS as FUSIONS
 from geosoil.models.fusion import FusionSettings
-from geosoil.models.heads import KINDS as HEADS
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.prep.cars import Cars
 from geosoil.prep.masks import NAMES, MaskRules
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from geosoil.types import Float64, Int64
 
 KINDS = ("laboratory", "satellite", "generated", "mixed")
+#: Networks along the bands have tests of their own.
+HEADS = ("plsr", "svr", "rf", "fd-rf", "dnn")
 VAE = FusionSettings.of("vae", epochs=2, hidden=(16, 8, 8), latent=4)
 
 

@@ -21,7 +21,7 @@ from sklearn.svm import SVR
 
 from geosoil.errors import GeosoilError, ModelError, UsageError
 from geosoil.models.dnn import DnnHead
-from geosoil.models.heads import KINDS, Head, HeadSettings, LinearHead, SvrHead, fit_head, restore_head
+from geosoil.models.heads import Head, HeadSettings, LinearHead, SvrHead, fit_head, restore_head
 from geosoil.models.spectral_forest import ForestHead
 from geosoil.prep.fractional import fractional_derivative
 from geosoil.prep.pls import choose_components, fold_numbers
@@ -29,7 +29,7 @@ from geosoil.prep.pls import choose_components, fold_numbers
 Array = NDArray[np.float64]
 HERE = Path(__file__).parents[1] / "data" / "chemometrics"
 
-#: Settings that fit in a moment.
+#: Settings that fit in a moment. Networks along the bands have tests of their own.
 QUICK = {
     "plsr": HeadSettings("plsr"),
     "svr": HeadSettings("svr", budget=6),
@@ -37,6 +37,7 @@ QUICK = {
     "fd-rf": HeadSettings("fd-rf", trees=10, orders=(0.0, 1.0)),
     "dnn": HeadSettings("dnn", members=1, epochs=100),
 }
+KINDS = tuple(QUICK)
 
 
 @pytest.fixture(scope="module")
