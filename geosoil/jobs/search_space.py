@@ -76,6 +76,7 @@ class Space:
             epochs=trial.suggest_int("epochs", *self.epochs, log=True),
             patience=self.patience,
             watch=self.watch,
+            share=CnnSettings().schedule.share,
         )
         found = CnnSettings(conv, dense, schedule)
         self._check_size(found.spec(self.bands))

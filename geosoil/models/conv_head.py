@@ -30,7 +30,8 @@ __all__ = ["CnnSettings", "fit_cnn"]
 class CnnSettings:
     """Shape and training of a 1D-CNN, for spectra of any number of bands that it fits.
 
-    The defaults were chosen as `docs/models.md` tells. They shrink where spectra are too short for them.
+    The defaults are the best of twelve shapes in cross-validation on five real sets of 93 to 130 soils, by the mean
+    ratio of their RMSE to that of PLSR. `fitting` shrinks them where spectra are short.
 
     Attributes
     ----------
@@ -41,11 +42,13 @@ class CnnSettings:
     """
 
     conv: tuple[ConvBlock, ...] = (
-        ConvBlock(32, 8, 4, "same", activation="swish"),
-        ConvBlock(64, 4, 2, "same", activation="swish"),
+        ConvBlock(32, 8, 4, "same", activation="elu"),
+        ConvBlock(64, 4, 2, "same", activation="elu"),
     )
-    dense: tuple[DenseBlock, ...] = (DenseBlock(64, dropout=0.1, activation="swish"),)
-    schedule: FoldSchedule = field(default_factory=FoldSchedule)
+    dense: tuple[DenseBlock, ...] = (DenseBlock(64, dropout=0.1, activation="elu"),)
+    schedule: FoldSchedule = field(
+        default_factory=lambda: FoldSchedule(learning_rate=2e-3, epochs=500, patience=60, share=0.1)
+    )
 
     def spec(self, bands: int) -> ConvSpec:
         """The network for so many bands; raises UsageError where it does not fit."""
