@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.signal import savgol_filter
 from scipy.spatial.distance import cdist
 
@@ -30,6 +31,8 @@ LEAST_FOR_DERIVATIVE = 2 * _WINDOW
 _MEAN = 4.0
 #: Prior median of a kernel's variance and of the noise, and standard deviations of their logarithms.
 _SHARE, _NOISE = (0.5, 1.5), (0.3, 1.0)
+#: Library spectra that tell the directions in which spectra vary.
+_SPACE = 4000
 #: Singular values below this share of the largest are rounding.
 _RANK = 1e-7
 
@@ -52,19 +55,18 @@ class PooledSettings:
         Power of its singular value that each direction is divided by: 0 keeps their variances, 1 makes them equal.
     width : float
         Of the Gaussian kernel: its variance is this times the median squared distance of local samples.
-    samples, most : int
-        Library samples that are taken of each data set, and of all together.
+    samples : int
+        Library samples that are taken; the data sets have as equal a share in them as they can.
     steps : int
         Most steps of the search for the variances.
     """
 
     view: str = "given"
     normalised: bool = False
-    components: int = 30
+    components: int = 20
     power: float = 0.5
     width: float = 4.0
-    samples: int = 120
-    most: int = 720
+    samples: int = 400
     steps: int = 25
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class PooledSettings:
             raise UsageError(
                 f"view {self.view!r} is not known", code="GS-HEAD", hint="take 'given', 'derivative' or 'both'"
             )
-        counts = (self.components, self.samples, self.most, self.steps)
+        counts = (self.components, self.samples, self.steps)
         if min(counts) < 1 or not self.width > 0 or not 0 <= self.power <= 1:
             raise UsageError("settings of pooling are out of range", code="GS-HEAD", details=[f"found: {self}"])
 
@@ -163,12 +165,13 @@ class _Pool:
             return cls(x, z, own, len(y), centre, mean, spread, x)
         _, code = np.unique(source.origin, return_inverse=True)
         far = _less_means(source.X, code)
+        space = far[_drawn(code, _SPACE, seed)]
         if not source.same:
-            return cls(x, z, own, len(y), centre, mean, spread, far)
-        rows = _drawn(code, settings, seed)
+            return cls(x, z, own, len(y), centre, mean, spread, space)
+        rows = _drawn(code, settings.samples, seed)
         values = _less_means(source.y[:, None], code)[rows, 0] / spread
         origin = np.concatenate([own, np.unique(code[rows], return_inverse=True)[1] + 1])
-        return cls(np.vstack([x, far[rows]]), np.r_[z, values], origin, len(y), centre, mean, spread, far)
+        return cls(np.vstack([x, far[rows]]), np.r_[z, values], origin, len(y), centre, mean, spread, space)
 
     def bases(self, settings: PooledSettings) -> list[Float64]:
         """Directions (F, C) of each view."""
@@ -183,13 +186,14 @@ class _Pool:
             inside = slice(_WINDOW // 2, -(_WINDOW // 2))
             turned = savgol_filter(turned, _WINDOW, _DEGREE, deriv=1, axis=1)[:, inside]
             space = space @ turned
-        values, vectors = np.linalg.eigh(space.T @ space)
+        last = space.shape[1] - 1
+        first = max(0, last + 1 - settings.components)
+        values, vectors = eigh(space.T @ space, subset_by_index=(first, last))
         size = np.sqrt(np.maximum(values[::-1], 0.0))
         held = int((size > _RANK * size[0]).sum()) if size[0] > 0 else 0
         if not held:
             raise InputError("the spectra do not differ", code="GS-SPECTRA-CONSTANT", hint="give samples that differ")
-        kept = slice(0, min(settings.components, held))
-        found: Float64 = turned @ (vectors[:, ::-1][:, kept] / size[kept] ** settings.power)
+        found: Float64 = turned @ (vectors[:, ::-1][:, :held] / size[:held] ** settings.power)
         return found
 
 
@@ -272,13 +276,11 @@ def _less_means(values: Float64, code: Int64) -> Float64:
     return out
 
 
-def _drawn(code: Int64, settings: PooledSettings, seed: int) -> Int64:
-    """Library samples that are used: a draw of each data set, of which all have as equal a share as they can."""
+def _drawn(code: Int64, count: int, seed: int) -> Int64:
+    """Rows of so many samples at most, in which data sets have as equal a share as they can."""
     rng = np.random.default_rng(seed)
     sets = [rng.permutation(np.flatnonzero(code == one)) for one in range(int(code.max()) + 1)]
     # The n-th sample of every data set comes before the next of any.
     turn = np.concatenate([np.arange(len(one)) for one in sets])
-    rows = np.concatenate(sets)[np.argsort(turn, kind="stable")]
-    allowed = np.sort(turn) < settings.samples
-    found: Int64 = np.sort(rows[allowed][: settings.most])
+    found: Int64 = np.sort(np.concatenate(sets)[np.argsort(turn, kind="stable")][:count])
     return found

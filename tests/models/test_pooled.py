@@ -12,7 +12,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.models.evidence import explain
-from geosoil.models.pooled import PooledSettings, fit_pooled
+from geosoil.models.pooled import PooledSettings, _drawn, fit_pooled
 from geosoil.models.pooled_head import PooledHead
 from geosoil.models.source import Source
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BANDS = 40
 NOISE = 0.3
-QUICK = PooledSettings(components=8, samples=40)
+QUICK = PooledSettings(components=8, samples=120)
 
 
 def _spectra(rng: np.random.Generator, n: int) -> Float64:
@@ -183,10 +183,16 @@ def test_another_property_lends_the_directions_of_its_spectra_only() -> None:
     assert len(first.bumps[0].dual) == 12
 
 
-def test_no_more_library_samples_are_used_than_allowed_and_data_sets_share_them() -> None:
+def test_data_sets_share_the_samples_that_are_taken_and_small_ones_give_all() -> None:
     X, y, source, _, _ = _made()
-    counts = [len(fit_pooled(X, y, source, replace(QUICK, samples=50, most=most)).bumps[0].dual) for most in (90, 999)]
-    assert counts == [12 + 90, 12 + 150]
+    rows = np.r_[0:10, 60:180]  # ten samples of the first data set, all of the others
+    counts = []
+    for samples in (40, 90, 999):
+        head = fit_pooled(X, y, source.take(rows), replace(QUICK, samples=samples))
+        counts.append(len(head.bumps[0].dual) - 12)
+    assert counts == [40, 90, 130]
+    few = _drawn(source.take(rows).origin, 40, 0)
+    assert np.bincount(source.take(rows).origin[few]).tolist() == [10, 15, 15]
 
 
 def test_a_head_comes_back_from_its_state_and_damage_is_found() -> None:
