@@ -17,6 +17,7 @@ from . import enviheader
 from .addresses import is_remote, redact, stem
 from .calibration import calibrate
 from .headers import Tags, open_told
+from .interleave import check_interleave
 from .rasterfile import FileStack, RasterFile
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
@@ -156,6 +157,7 @@ def _cube(
     known = facts_of(words)
     longer = "enmap" in known.get("sensor", "").lower()
     bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle")
+    check_interleave(file, bands)
     file, facts = calibrate(file, bands, words, scale)
     facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
     return Opened(address, bands, file.geobox, FileStack((file,)), (redact(address),), facts)
