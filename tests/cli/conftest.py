@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import signal
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -19,32 +16,10 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def typed(farm: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run `geosoil` from the farm's folder as the installed command does, without the seconds that a process takes.
-
-    What a process would show as a traceback is raised here.
-    """
-    (entry,) = entry_points(group="console_scripts", name="geosoil")
-    main = entry.load()
+def typed(typed: Command, farm: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `geosoil` in the tests' own process, from the farm's folder."""
     monkeypatch.chdir(farm)
-
-    def run(*args: object) -> Ran:
-        capsys.readouterr()
-        logger, pipe = logging.getLogger("geosoil"), signal.getsignal(signal.SIGPIPE)
-        before = list(logger.handlers)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                main([str(arg) for arg in args])
-        finally:
-            # What a process takes with it when it ends.
-            logger.handlers = before
-            signal.signal(signal.SIGPIPE, pipe)
-        shown = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return Ran(code, shown.out, shown.err)
-
-    return run
+    return typed
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -472,18 +472,21 @@ class TestPlaces:
             assert (one.valid, one.mean) == (other.valid, other.mean)
 
 
-def test_the_options_of_the_command_reach_the_maps(geosoil: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_options_of_the_command_reach_the_maps(
+    typed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "Böden & 土壤 (1)"
     folder.mkdir()
+    monkeypatch.chdir(folder)
     scene = make_scene(shape=(40, 150), bands=("dem",), classes=("rock",), missing=0.1, seed=4).compute()
     scene[1, 7, 9:12] = 8
     scene[1, 7, 9] = np.nan
     save_scene(folder / "die szene.tif", scene, crs=None)
     model = make_model(folder / "soc.gsm", bands=("elevation", "rock"), classes=("rock",), patch=3)
-    ran = geosoil(
+    ran = typed(
         "map", "soc.gsm", "die szene.tif", "neue karten", "--band-map", "elevation=dem", "--unseen", "missing",
         "--crs", "EPSG:32756", "--nodata", "-9999", "--co", "COMPRESS=ZSTD", "--statistics", "mean, Q0.5",
-        "--tile-size", 128, "-j", 2, "--max-memory", "3GB", "--json", cwd=folder,
+        "--tile-size", 128, "-j", 2, "--max-memory", "3GB", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     out = folder / "neue karten"

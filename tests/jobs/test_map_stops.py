@@ -383,9 +383,9 @@ class TestScene:
             assert np.array_equal(values, wanted, equal_nan=True)
 
     def test_the_command_lists_the_tiles_that_are_missing(
-        self, torn: Path, site: Path, tmp_path: Path, geosoil: Callable[..., Any]
+        self, torn: Path, site: Path, tmp_path: Path, typed: Callable[..., Any]
     ) -> None:
-        ran = geosoil("map", site / "soc.gsm", torn, "maps", "--tile-size", 256, "--keep-going", "--json", "-q")
+        ran = typed("map", site / "soc.gsm", torn, "maps", "--tile-size", 256, "--keep-going", "--json", "-q")
         assert (ran.code, ran.out) == (7, "")
         assert ran.err.startswith(
             "error: 4 of 4 tiles could not be made; they are empty in the maps [GS-TILES-MISSING]"

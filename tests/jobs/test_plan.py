@@ -182,11 +182,11 @@ class TestPlan:
         assert "needed: " in caught.value.details[0]
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_dry_run_prints_the_plan_and_makes_no_folder(self, geosoil: Callable[..., Any], tmp_path: Path) -> None:
+    def test_a_dry_run_prints_the_plan_and_makes_no_folder(self, typed: Callable[..., Any], tmp_path: Path) -> None:
         make_stack(tmp_path / "s.tif", (300, 200))
         make_model(tmp_path / "soc.gsm")
         before = sorted(path.name for path in tmp_path.iterdir())
-        ran = geosoil("map", "soc.gsm", "s.tif", "maps", "--dry-run", "--json", "--tile-size", 256, "-j", 2)
+        ran = typed("map", "soc.gsm", "s.tif", "maps", "--dry-run", "--json", "--tile-size", 256, "-j", 2)
         assert ran.code == 0, ran.err
         assert ran.json["schema"] == 1
         assert ran.json["plan"]["outputs"] == ["soc_0-5cm_mean.tif", "soc_5-15cm_mean.tif"]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from geosoil.jobs.terrain_relations import correlate, terrain_relations
 from geosoil.prep.flow import fill, steepest
 from geosoil.prep.terrain import gradient, slope
 
-from ..conftest import Command, Ran, file_size_limit  # noqa: TID252  (tests are no package that is installed)
+from ..conftest import Command, file_size_limit  # noqa: TID252  (tests are no package that is installed)
 
 CELL, HEIGHT, WIDTH = 50.0, 48, 60
 USUAL = [layer.name for layer in LAYERS if layer.usual]
@@ -84,26 +83,9 @@ def listed(folder: Path) -> set[str]:
 
 
 @pytest.fixture
-def typed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run `geosoil terrain` as the installed command does, without the seconds that a process takes."""
-    (entry,) = entry_points(group="console_scripts", name="geosoil")
-    main = entry.load()
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> Ran:
-        capsys.readouterr()
-        logger, pipe = logging.getLogger("geosoil"), signal.getsignal(signal.SIGPIPE)
-        before = list(logger.handlers)
-        with pytest.raises(SystemExit) as ended:
-            main(["terrain", *(str(arg) for arg in args)])
-        # What a process would take with it.
-        logger.handlers = before
-        signal.signal(signal.SIGPIPE, pipe)
-        shown = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ran(ended.value.code, shown.out, shown.err)
-
-    return run
+def typed(typed: Command) -> Command:
+    """Run `geosoil terrain` in the tests' own process."""
+    return partial(typed, "terrain")
 
 
 @pytest.fixture
@@ -126,10 +108,8 @@ def refused(tmp_path: Path, typed: Command) -> Callable[..., str]:
     return run
 
 
-def test_the_command_leaves_layers_streams_and_a_report(
-    geosoil: Command, typed: Command, dem: Path, tmp_path: Path
-) -> None:
-    ran = geosoil("terrain", "dem.tif", "deep/terrain/", "--attributes", "slope, twi", "--stream-area", "0.2")
+def test_the_command_leaves_layers_streams_and_a_report(typed: Command, dem: Path, tmp_path: Path) -> None:
+    ran = typed("dem.tif", "deep/terrain/", "--attributes", "slope, twi", "--stream-area", "0.2")
     assert ran.code == 0, ran.err
     out = tmp_path / "deep" / "terrain"
     assert listed(out) == {*("slope.tif", "slope.qml", "twi.tif", "twi.qml", "streams.gpkg", "report.html", "run.json")}
