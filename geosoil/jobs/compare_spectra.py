@@ -44,7 +44,15 @@ if TYPE_CHECKING:
 
     from geosoil.types import Int64
 
-__all__ = ["SpectraVariant", "compare_spectra", "partition", "run_variants", "scores_of", "spectra_variants"]
+__all__ = [
+    "SpectraVariant",
+    "compare_spectra",
+    "partition",
+    "run_variants",
+    "schemes_of",
+    "scores_of",
+    "spectra_variants",
+]
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +161,7 @@ def run_variants(
     key = f"{data.digest} {config.folds} {config.local} {study.seed} {study.validation.block_m} {variants}"
     tasks = [
         (data, variants, scheme, repeat, study, folder / "parts", hashlib.sha256(key.encode()).hexdigest(), lent)
-        for scheme in _schemes(study, data)
+        for scheme in schemes_of(study, data)
         for repeat in range(config.repeats)
     ]
     parts = run_tasks(_repeat, tasks, num_workers=num_workers, progress=progress, message="comparing spectra")
@@ -176,7 +184,8 @@ def _possible(variants: Sequence[SpectraVariant], data: PairSet) -> list[Spectra
     return kept
 
 
-def _schemes(study: Study, data: PairSet) -> list[str]:
+def schemes_of(study: Study, data: PairSet) -> list[str]:
+    """How samples are held out; not in space where they have no places."""
     schemes: list[str] = [one for one in study.compare.schemes if one != "spatial" or data.points is not None]
     if len(schemes) < len(study.compare.schemes):
         log.warning("the spectra come from tables without places: no spatial folds")

@@ -14,6 +14,7 @@ from geosoil.jobs.compare_spectra import (
     SpectraVariant,
     partition,
     run_variants,
+    schemes_of,
     scores_of,
 )
 from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
@@ -109,7 +110,7 @@ def compare_transfer(
         progress=progress,
     )
     variants = transfer_variants(study, data)
-    for scheme in study.compare.schemes:
+    for scheme in schemes_of(study, data):
         partition(study, data, scheme, study.seed)  # raises where it cannot be made, before anything is trained
     prepare_folder(folder, resume=resume)
     lent = lend(data, [one.recipe for one in variants], study.seed, progress)

@@ -12,7 +12,7 @@ from geosoil.errors import UsageError
 from geosoil.io.library import open_library
 from geosoil.jobs.inversion import SpectralRecipe, no_laboratory, recipe_of_spectra
 from geosoil.jobs.invert import train_spectra
-from geosoil.jobs.lending import library_on, range_of
+from geosoil.jobs.lending import library_on, range_of, teaches_same
 from geosoil.jobs.pairing import build_pairs
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.train import check_outputs
@@ -158,13 +158,16 @@ def recipe_of_transfer(
         ``GS-TRANSFER``: the way needs the library to hold the property, and it teaches another one.
     """
     config = study.transfer
-    same = study.library is None or study.library.property in {None, study.property}
+    same = teaches_same(data)
     kind = kind or config.kind or ("mixture" if same else "tuned")
     if not same and kind in SAME:
         raise UsageError(
             f"transfer {kind!r} needs samples of the property itself in the library",
             code="GS-TRANSFER",
-            details=[f"wanted: {study.property}; the library teaches: {study.library.property}"],  # type: ignore[union-attr]
+            details=[
+                f"wanted: {', '.join(study.inverted())}; "
+                f"the library teaches: {', '.join(() if data.library is None else data.library.codes)}"
+            ],
             hint='take kind = "tuned" or "mixture" in [transfer], or a library with the property',
         )
     settings = TransferSettings(
