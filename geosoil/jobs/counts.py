@@ -41,14 +41,15 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
 def say_counts(counts: Mapping[str, Any]) -> list[str]:
     """The same in words, a line for rows and one for profiles.
 
-    >>> say_counts({"rows": 9, "used": 8, "left_out": {"no value": 1}, "outside": 2})
-    ['rows: 9 read, 8 used; left out: 1 with no value', 'profiles left out: 2 outside the scene']
+    >>> say_counts({"rows": 9, "used": 8, "left_out": {"no value": 1}, "outside": 2, "profiles": 6})
+    ['rows: 9 read, 8 taken; left out: 1 with no value', 'profiles: 6 used; left out: 2 outside the scene']
     """
     lines = []
     if "rows" in counts:
         reasons = ", ".join(f"{count} with {reason}" for reason, count in counts.get("left_out", {}).items())
         lines.append(
-            f"rows: {counts['rows']} read, {counts['used']} used" + (f"; left out: {reasons}" if reasons else "")
+            f"rows: {counts['rows']} read, {counts['used']} taken" + (f"; left out: {reasons}" if reasons else "")
         )
     lost = ", ".join(f"{counts[key]} {why}" for key, why in _PROFILES.items() if counts.get(key))
-    return [*lines, f"profiles left out: {lost}"] if lost else lines
+    used = f": {counts['profiles']} used;" if "profiles" in counts else ""
+    return [*lines, f"profiles{used} left out: {lost}"] if lost else lines

@@ -94,12 +94,16 @@ def support_figure(properties: Sequence[Property], spectra: Mapping[str, Any]) -
     bands = len(wavelength)
     figure = Figure(figsize=(8.5, 0.9 + 0.8 * len(properties)), layout="constrained")
     axes = bare_axes(figure.subplots())
+    named: set[str] = set()
     for row, (support, frequency) in enumerate(zip(spectra["support"], spectra["frequency"], strict=True)):
         axes.axhline(row, color="0.8", linewidth=0.6)
         for up, kind, half in ((-1, "satellite", slice(None, bands)), (1, "generated", slice(bands, None))):
             kept, height = support[half], row + up * 0.42 * frequency[half]
             for part, shade in ((~kept & (frequency[half] > 0), 0.25), (kept, 1.0)):
-                label = LABELS[kind] if row == 0 and shade == 1.0 and kept.any() else "_nolegend_"
+                # Only what some property keeps is in the legend, and once.
+                new = shade == 1.0 and kept.any() and kind not in named
+                named |= {kind} if new else set()
+                label = LABELS[kind] if new else "_nolegend_"
                 axes.vlines(wavelength[part], row, height[part], color=COLOURS[kind], alpha=shade, label=label)
     axes.set_yticks(range(len(properties)), [soil.name for soil in properties])
     axes.set_ylim(len(properties) - 0.5, -0.5)

@@ -41,8 +41,8 @@ def test_rows_and_profiles_that_are_not_used_are_told_everywhere(
         "outside": 1,
         "no_data": 1,
     }
-    rows = "rows: 180 read, 178 used; left out: 2 with no value"
-    profiles = "profiles left out: 1 outside the scene, 1 on cells without data"
+    rows = "rows: 180 read, 178 taken; left out: 2 with no value"
+    profiles = "profiles: 58 used; left out: 1 outside the scene, 1 on cells without data"
     for told in (summary(bundle), describe(info(farm / "soc.gsm"))):
         assert rows in told
         assert profiles in told
