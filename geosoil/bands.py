@@ -189,7 +189,8 @@ def match_wavelengths(
             f"{model} takes bands by wavelength, and {scene} has no wavelengths",
             code="GS-WAVELENGTHS-NONE",
             details=[f"bands of the scene: {listing(list(offered.names))}"],
-            hint="give them in a table beside the file: a CSV with the columns band, wavelength and fwhm, in nm",
+            hint="give them: --wavelengths TABLE, a CSV with a row a band and the columns wavelength and fwhm, in nm;\n"
+            "a file of the cube's name that ends in _wavelengths.csv is found by itself",
         )
     good = offered.good or (True,) * len(offered)
 

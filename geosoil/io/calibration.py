@@ -247,7 +247,10 @@ def _guessed(sample: _Sample, said: str | None, plain: _Scaling) -> _Meaning:
         note = f"no scale is stated: taken as reflectance x {factor:.0f} ({found}); if it is not, state the scale"
         return _divided(factor, plain, f"a guess: {found}", (note,))
     quantity = _by_size(high)
-    return _Meaning(quantity, plain, "as stored", (f"{found}, which is no reflectance: taken as {quantity}",))
+    note = f"{found}, which is no reflectance: taken as {quantity}"
+    if high <= _REFLECTANCE[1] * 100:
+        note += "; if it is reflectance in percent, say so: --scale 100"
+    return _Meaning(quantity, plain, "as stored", (note,))
 
 
 def _by_size(high: float | None) -> str:

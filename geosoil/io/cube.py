@@ -26,6 +26,11 @@ __all__ = ["SENSOR_GEOMETRY", "RasterReader", "data_of", "facts_of", "with_setti
 
 #: What a scene without a map grid says.
 SENSOR_GEOMETRY = "no map grid: y counts lines downwards and x samples, from the upper left; not for mapping"
+#: What to do about it.
+_NO_MAP_HINT = (
+    "it is a cube in sensor geometry: put it on a map first, as geosoil calibrate PRODUCT OUT.tif does without "
+    "--no-ortho;\nor warp it by its control points or geolocation with gdalwarp"
+)
 #: Wavelength at the end of a name, as GDAL and others write it behind the band's own name.
 _IN_NAME = re.compile(r"\s*\(\s*[\d.]+ ?(nm|um|µm|nanomet(er|re)s?|micromet(er|re)s?)\s*\)$", re.IGNORECASE)
 
@@ -52,15 +57,27 @@ class RasterReader:
     def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
         """See `types.Reader`."""
         address = data_of(address)
-        file, tags = open_told(address, crs=crs, mapped=mapped)
-        words = _words(tags, address)
-        each = [_band_tags(*pair) for pair in zip(tags.bands, tags.imagery, strict=True) if any(pair)]
+        try:
+            file, tags = open_told(address, crs=crs, mapped=mapped)
+        except InputError as error:
+            if error.code == "GS-GRID-MISSING" and self._is_cube(address):
+                error.hint = _NO_MAP_HINT
+            raise
+        words, each = _told(tags, address)
         spectral = self._spectral(file, words, each)
         notes = () if file.geobox.crs is not None else (SENSOR_GEOMETRY,)
         if spectral is None:
             facts: dict[str, Any] = {"notes": notes} if notes else {}
             return Opened(address, Bands(file.names), file.geobox, FileStack((file,)), (redact(address),), facts)
         return _cube(file, spectral, words, self.scale, notes)
+
+    def _is_cube(self, address: str) -> bool:
+        """Whether an image without a map grid has wavelengths."""
+        file, tags = open_told(address, mapped=False)
+        try:
+            return self._spectral(file, *_told(tags, address)) is not None
+        except InputError:
+            return True  # it has some, and they are wrong
 
     def _spectral(
         self, file: RasterFile, words: Mapping[str, str], each: Sequence[Mapping[str, str]]
@@ -88,6 +105,12 @@ def data_of(address: str) -> str:
             hint="it is the header of a file of the same name, such as .dat, .img, .bsq, .bil or .bip",
         )
     return str(found)
+
+
+def _told(tags: Tags, address: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """What the file says of itself, and of each band."""
+    each = [_band_tags(*pair) for pair in zip(tags.bands, tags.imagery, strict=True) if any(pair)]
+    return _words(tags, address), each
 
 
 def _words(tags: Tags, address: str) -> dict[str, str]:

@@ -223,11 +223,11 @@ def map(
                     run.clean()
                 raise
             # A signal now comes too late to stop anything: what is left takes a moment.
-            if not any(one.valid for one in found.values()):
-                log.warning("the maps are empty: no cell of the scene has data in all bands that the models take")
             record = _record(run, ledger, started, command)
             if run.flags is not None:
                 record["masked"] = shares_masked(run.flags)
+            if not any(one.valid for one in found.values()):
+                log.warning("the maps are empty: %s", _why_empty(record.get("masked")))
             project, report = present(folder, run.plan, task.models, found, record, points, run.flags)
             _save_record(folder, record)
             run.clean()
@@ -419,6 +419,24 @@ def _check_whole(ledger: Ledger, tiles: int) -> None:
             details=[f"tile {index}: {why}" for index, why in list(ledger.failed.items())[:10]],
             hint="mend the scene, and map it again",
         )
+
+
+def _why_empty(masked: Mapping[str, Any] | None) -> str:
+    """Why no cell has a value: masks, as `shares_masked` counts them, or gaps.
+
+    >>> _why_empty({"cells": 9, "nodata": 1, "left": 0.0, "reasons": {"water": 1.0, "shadow": 0.75, "cloud": 0.0}})
+    'all 8 cells with data are masked: water 100%, shadow 75%; see masked.tif, and --mask RULE=off'
+    """
+    valid = 0 if masked is None else int(masked["cells"]) - int(masked["nodata"])
+    if masked is None or not valid or masked["left"] == 1:
+        return "no cell of the scene has data in all bands that the models take"
+    shares = sorted(masked["reasons"].items(), key=lambda one: -float(one[1]))
+    why = ", ".join(f"{name} {share:.3g}%" for name, one in shares if (share := 100 * float(one)) > 0)
+    if not masked["left"]:
+        return f"all {valid:,} cells with data are masked: {why}; see masked.tif, and --mask RULE=off"
+    return (
+        f"{1 - masked['left']:.1%} of the cells with data are masked ({why}), and the others lack bands of the models"
+    )
 
 
 def _record(run: MapRun, ledger: Ledger, started: float, command: str) -> dict[str, Any]:

@@ -24,12 +24,14 @@ from geosoil.models.bundle import Bundle, load_model
 from geosoil.prep.masks import NAMES, MaskPlan, MaskRules
 from geosoil.types import PathLike
 
-__all__ = ["Masks", "Models", "Reading", "Scene", "land_use_on", "prepare", "typed_rules"]
+__all__ = ["Masks", "Models", "Reading", "Scene", "land_use_on", "prepare", "say_guesses", "typed_rules"]
 
 log = logging.getLogger(__name__)
 
 Models = Bundle | PathLike | Sequence[Bundle | PathLike]
 Scene = Source | Sequence[Source]
+#: What a note says of which the file tells nothing.
+_GUESSED = ": taken as "
 #: Band that a land-use raster becomes.
 _LAND_USE = "land use"
 
@@ -137,6 +139,8 @@ def prepare(
     bundles = _load(models)
     band_map = reading.band_map or {}
     stack = _open(scene, bundles, band_map, reading)
+    _check_wavelengths(bundles, stack, band_map)
+    say_guesses(stack)
     _check_quantity(bundles, stack)
     plan = _mask_plan(masks, bundles, stack)
     stack, places = _needed(stack, bundles, band_map, None if plan is None else plan.positions)
@@ -327,6 +331,21 @@ def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | Non
     return both.chunk({"band": -1}).assign_attrs(sources=sources), both.sizes["band"] - 1
 
 
+def _check_wavelengths(bundles: Sequence[Bundle], stack: xr.DataArray, band_map: Mapping[str, str]) -> None:
+    """Refuse a scene without wavelengths before anything else is said of it: for models of spectra it is no cube."""
+    offered = Bands.of(stack)
+    for bundle in bundles:
+        if bundle.card.wavelength_nm and not offered.wavelength_nm and not band_map:
+            match_wavelengths(offered, bundle.card.wavelength_nm, model=f"model {bundle.card.name!r}")
+
+
+def say_guesses(scene: xr.DataArray) -> None:
+    """Warn of what was guessed of a cube that does not tell it, a line each: its scale, the unit of its wavelengths."""
+    for note in scene.attrs.get("notes", ()):
+        if str(note).startswith("no ") and _GUESSED in str(note):
+            log.warning("%s", note)
+
+
 def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
     """Refuse radiance or digital numbers for a model of reflectance."""
     level = str(stack.attrs.get("level", ""))
@@ -349,7 +368,8 @@ def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
             code="GS-QUANTITY",
             details=[f"scene: {held} [{stack.attrs.get('units', '?')}]", *stack.attrs.get("notes", ())][:5],
             hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
-            "where the file says something wrong, give its scale: --scale 10000",
+            "where it is reflectance that is called something else, give its scale: --scale 100 for percent, "
+            "--scale 10000",
         )
 
 

@@ -22,7 +22,7 @@ from geosoil.io.raster import open_scene
 from geosoil.io.spectra import open_spectra
 from geosoil.io.tables import Table, read_table
 from geosoil.jobs.dataset import samples_of
-from geosoil.jobs.matching import land_use_on
+from geosoil.jobs.matching import land_use_on, say_guesses
 from geosoil.jobs.pairs import PairSet
 from geosoil.prep.bad_bands import DEFAULT_WINDOWS, Window, bad_bands, describe_bad, scene_statistics
 from geosoil.prep.masks import MaskRules
@@ -376,6 +376,7 @@ def _from_scene(
         scale=config.scale if scene is None else None,
     )
     _check_cube(cube)
+    say_guesses(cube)
     report["level"] = str(cube.attrs.get("level", ""))
     bands = _marked(Bands.of(cube), study.spectra or SpectraConfig(), scene_statistics(cube))
     points = gpd.GeoDataFrame(table[["geometry"]], geometry="geometry").to_crs(cube.odc.geobox.crs.to_wkt())
@@ -427,7 +428,9 @@ def _check_cube(cube: xr.DataArray) -> None:
             f"the scene holds {quantity}, not reflectance",
             code="GS-QUANTITY",
             details=list(cube.attrs.get("notes", ()))[:5],
-            hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction",
+            hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
+            "where it is reflectance that is called something else, give its scale: scale = 100 for percent, or 10000, "
+            "under [scene]",
         )
 
 

@@ -20,6 +20,7 @@ from rasterio.transform import from_origin
 import geosoil
 from geosoil.bands import Bands
 from geosoil.errors import InputError, ModelError, OutputError, UsageError
+from geosoil.io.envi import write_envi
 from geosoil.io.raster import open_scene
 from geosoil.jobs.invert import invert
 from geosoil.models.bundle import Bundle
@@ -329,6 +330,7 @@ class TestRefused:
         assert (caught.value.code, caught.value.exit_code) == ("GS-QUANTITY", 3)
         assert f"the scene holds {quantity}" in str(caught.value)
         assert "calibrate" in caught.value.hint
+        assert "--scale 100 " in caught.value.hint
 
     def test_wavelengths_that_are_not_there(self, bundle: Bundle, cube: xr.DataArray) -> None:
         with pytest.raises(ModelError) as caught:
@@ -336,11 +338,16 @@ class TestRefused:
         assert caught.value.code == "GS-WAVELENGTHS-MISSING"
         assert caught.value.exit_code == 5
 
-    def test_a_scene_without_wavelengths(self, bundle: Bundle, cube: xr.DataArray) -> None:
+    def test_a_scene_without_wavelengths(
+        self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+    ) -> None:
         names = [name for name in ("wavelength", "fwhm", "good", "why") if name in cube.coords]
         with pytest.raises(ModelError) as caught:
             geosoil.predict(bundle, cube.drop_vars(names))
         assert caught.value.code == "GS-WAVELENGTHS-NONE"
+        assert "--wavelengths TABLE" in caught.value.hint
+        # Nothing else is said of it before.
+        assert not caplog.text
 
     def test_a_bad_band_that_the_model_takes_is_said(
         self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
@@ -364,6 +371,14 @@ class TestRefused:
         assert caught.value.hint
         assert not (tmp_path / "maps").exists()
 
+    def test_a_calibrated_cube_that_was_left_in_sensor_geometry(self, site: Path, tmp_path: Path) -> None:
+        product = make_product(tmp_path, family="ZY1E", shape=(64, 64), landscape=LAND)
+        write_envi(tmp_path / "sensor.dat", open_scene(product.path, mapped=False))
+        with pytest.raises(InputError) as caught:
+            geosoil.map(site / "soil.gsm", tmp_path / "sensor.dat", tmp_path / "maps")
+        assert caught.value.code == "GS-GRID-MISSING"
+        assert "without --no-ortho" in caught.value.hint
+
     def test_bands_in_another_order_and_under_other_names_are_found_by_wavelength(
         self, site: Path, bundle: Bundle, cube: xr.DataArray
     ) -> None:
@@ -371,6 +386,40 @@ class TestRefused:
         turned = turned.assign_coords(band=[f"channel {number}" for number in range(166)])
         found = geosoil.predict(bundle, turned).isel(target=0).compute().values
         assert np.array_equal(found, read(site / "whole" / f"{STEMS[0]}.tif"), equal_nan=True)
+
+
+def test_maps_that_the_masks_leave_empty_say_so(site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "maps", masks={"ndvi": -1.0}, num_workers=1)
+    assert not any(one.valid for one in made.statistics)
+    cells = SHAPE[0] * SHAPE[1] - 30 * 20
+    assert f"the maps are empty: all {cells:,} cells with data are masked: green vegetation 9" in caplog.text
+    assert "no cell of the scene has data" not in caplog.text
+
+
+def test_maps_of_a_cube_without_data_say_that_instead(
+    site: Path, cube: xr.DataArray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty = (cube * np.float32("nan")).assign_attrs(cube.attrs)
+    geosoil.map(site / "soil.gsm", empty, tmp_path / "maps", num_workers=1)
+    assert "the maps are empty: no cell of the scene has data in all bands that the models take" in caplog.text
+    assert "are masked" not in caplog.text
+
+
+def test_what_is_guessed_of_a_cube_is_said_when_it_is_mapped(
+    bundle: Bundle, cube: xr.DataArray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_envi(tmp_path / "told.dat", cube.isel(y=slice(40, 90)), dtype="int16")
+    geosoil.predict(bundle, path)
+    assert "no scale" not in caplog.text
+    lines = path.with_suffix(".hdr").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("reflectance", "wavelength units"))]
+    bare = tmp_path / "bare.dat"
+    bare.write_bytes(path.read_bytes())
+    bare.with_suffix(".hdr").write_text("\n".join(kept) + "\n")
+    geosoil.predict(bundle, bare)
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert len([one for one in warned if one.startswith("no scale is stated: taken as reflectance x 10000")]) == 1
+    assert len([one for one in warned if "taken as nanometres" in one]) == 1
 
 
 def test_a_mask_that_cannot_be_computed_is_said(
