@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import geosoil
@@ -45,11 +46,40 @@ def test_the_tutorial_goes_from_a_packed_product_to_maps_that_tell_the_truth_apa
     assert [name for name in made if (tmp_path / name).stat().st_size < 1000] == []
 
 
-def test_the_commands_of_the_tutorial_are_those_of_its_readme() -> None:
-    folder = EXAMPLES / "gaofen"
+@pytest.mark.timeout(180)
+def test_the_tutorial_goes_from_a_library_to_models_reasons_and_a_map(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "transfer" / "tutorial.py", tmp_path, "--quick"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "160 of 160 spectra, soc, clay, ph" in done.stdout
+    table = pd.read_csv(tmp_path / "comparison" / "table.csv").set_index("model")
+    assert table.loc["Mixture (all)", "RMSE"] < table.loc["Local, PLSR", "RMSE"]
+    held_out = pd.read_csv(tmp_path / "comparison" / "predictions.csv")
+    assert set(held_out.groupby("model").size()) == {30}
+    (r2,) = re.findall(r"carbon of 60 new soils: RMSE \S+, R2 (\S+);", done.stdout)
+    assert float(r2) > 0.7
+    made = [
+        *(
+            "comparison/report.html",
+            "lead/report.html",
+            "why/report.html",
+            "why/attributions.csv",
+            "soc.html",
+            "pb.html",
+        ),
+        *("new.csv", "pb.gpkg", "maps/pb_0-20cm_mean.tif", "maps/maps.qgz", "library.png", "lead.png"),
+    ]
+    assert [name for name in made if (tmp_path / name).stat().st_size < 1000] == []
+
+
+@pytest.mark.parametrize(("example", "count"), [("gaofen", 6), ("transfer", 7)])
+def test_the_commands_of_a_tutorial_are_those_of_its_readme(example: str, count: int) -> None:
+    folder = EXAMPLES / example
     steps = re.findall(r"^ {4}# {4}(geosoil .*)$", (folder / "tutorial.py").read_text(encoding="utf-8"), re.MULTILINE)
     told = re.findall(r"`(geosoil [^`]*)`", (folder / "README.md").read_text(encoding="utf-8"))
-    assert len(steps) == 6
+    assert len(steps) == count
     assert steps == told
 
 

@@ -213,10 +213,10 @@ def _verdict(own: pd.DataFrame) -> tuple[str, ...]:
     best, first = own.sort_values("RMSE").iloc[0], own.iloc[0]
     if best["model"] == first["model"]:
         return (f"No way to use the library has a lower RMSE than {first['model']}.",)
-    return (
-        f"The lowest RMSE is that of {best['model']}: {best['change']:.1f} % below {first['model']}, lower in "
-        f"{100 * best['better']:.0f} % of the repeats.",
-    )
+    told = f"The lowest RMSE is that of {best['model']}: {best['change']:.1f} % below {first['model']}"
+    if not np.isfinite(best["change_sd"]):
+        return (f"{told}. With one repeat nothing tells how far chance goes.",)
+    return (f"{told}, lower in {100 * best['better']:.0f} % of the repeats.",)
 
 
 def _shown(own: pd.DataFrame) -> pd.DataFrame:
