@@ -467,8 +467,8 @@ def _with_laboratory(
     seen: _Seen, config: SpectraConfig, laboratory: xr.DataArray | None, report: dict[str, Any]
 ) -> _Seen:
     """The samples that have a laboratory spectrum, with it, on the bands of the satellite."""
-    if laboratory is None and config.laboratory is None:
-        return seen
+    if (laboratory is None and config.laboratory is None) or not len(seen.names):
+        return seen  # what is wrong with no samples at all is said by the caller
     spectra = _spectra(laboratory if laboratory is not None else config.laboratory, config, "laboratory")
     names = spectra["sample"].values.astype(str)
     known, values = _one_each(names, np.asarray(spectra.values, np.float64), "laboratory", report)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from geosoil.types import Progress, quiet
 
-__all__ = ["run_tasks"]
+__all__ = ["end_with_parent", "run_tasks"]
 
 R = TypeVar("R")
+
+
+def end_with_parent() -> None:
+    """Let this process of a pool end when its parent does: one that is killed cannot end it any more."""
+    threading.Thread(target=_leave_with, args=(parent_process(),), daemon=True).start()
+
+
+def _leave_with(parent: BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run_tasks(
@@ -45,7 +58,9 @@ def run_tasks(
     threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     os.environ.update(dict.fromkeys(threads, "1"))
     try:
-        with ProcessPoolExecutor(min(num_workers, len(tasks)), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            min(num_workers, len(tasks)), mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool:
             futures = {pool.submit(function, *task): place for place, task in enumerate(tasks)}
             found: dict[int, R] = {}
             try:

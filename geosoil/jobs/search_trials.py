@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context
 from time import process_time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +14,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from geosoil.errors import ModelError
+from geosoil.jobs.pool import end_with_parent
 from geosoil.models.conv_head import CnnSettings
 from geosoil.models.fold_training import train_folds
 
@@ -164,14 +162,7 @@ _here: list[Task] = []
 
 def _arrive(task: Task) -> None:
     _here[:] = [task]
-    # A parent that is killed cannot end its processes, and they would wait for work for ever.
-    threading.Thread(target=_leave_with, args=(parent_process(),), daemon=True).start()
-
-
-def _leave_with(parent: BaseProcess | None) -> None:
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _train_here(meta: dict[str, Any], reference: Float64 | None) -> Outcome:

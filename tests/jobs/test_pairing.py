@@ -178,6 +178,15 @@ class TestJoin:
 class TestPlaces:
     """Which cells the samples lie on."""
 
+    def test_samples_that_all_lie_outside_are_what_is_told(
+        self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
+    ) -> None:
+        far = written(tmp_path, samples.assign(x=samples["x"] + 1e6), spectra, tailings)
+        with pytest.raises(InputError) as caught:
+            build_pairs(far)
+        assert caught.value.code == "GS-SAMPLES-FEW"
+        assert "left out: 60 outside the scene" in caught.value.details
+
     def test_samples_outside_the_scene_are_left_out_and_counted(
         self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
     ) -> None:
