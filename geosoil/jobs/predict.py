@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict_spectra", "summary"]
 
-log = logging.getLogger(__name__)
+Quantity = Literal["reflectance", "percent", "absorbance"]
 
 
 def predict_spectra(
@@ -33,7 +32,7 @@ def predict_spectra(
     output: PathLike | None = None,
     *,
     statistics: Sequence[str] = ("mean", "Q0.05", "Q0.95"),
-    quantity: Literal["reflectance", "percent", "absorbance"] | None = None,
+    quantity: Quantity | None = None,
     id: str | None = None,
     splice: bool = False,
     overwrite: bool = False,
@@ -82,7 +81,7 @@ def predict_spectra(
             hint="map a scene with it: geosoil map; or give a model of geosoil invert or transfer",
         )
     if not isinstance(spectra, xr.DataArray):
-        spectra = open_spectra(spectra, quantity=quantity, id=id, splice=splice)
+        spectra = _opened(spectra, quantity, id, splice=splice)
     rows = _on_model(spectra, bundle)
     cells = np.ascontiguousarray(rows.T, np.float32)[:, None, :]
     maps = bundle.predict_block(cells, statistics)[:, 0]
@@ -93,6 +92,17 @@ def predict_spectra(
         with replacing(target) as part:
             _write(found, part, target.suffix)
     return found
+
+
+def _opened(path: PathLike, quantity: Quantity | None, id: str | None, *, splice: bool) -> xr.DataArray:
+    """The spectra of a file, with where a cube goes said."""
+    try:
+        return open_spectra(path, quantity=quantity, id=id, splice=splice)
+    except InputError as error:
+        if error.code != "GS-TABLE-READ":
+            raise
+        hint = "give a table or folder of spectra; a cube is mapped: geosoil map MODEL CUBE OUT/"
+        raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
 
 
 def _target(output: PathLike, *, overwrite: bool) -> Path:
@@ -122,7 +132,13 @@ def _on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
             code="GS-WAVELENGTH",
             hint="cut the overlap of the detectors first",
         )
-    return on_bands(np.asarray(spectra.values, np.float64), source, bands)
+    try:
+        return on_bands(np.asarray(spectra.values, np.float64), source, bands)
+    except InputError as error:
+        if error.code != "GS-RESAMPLE":
+            raise
+        hint = "give spectra over the model's range, or train a model on the range of these"
+        raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
 
 
 def _column(output: Any) -> str:
