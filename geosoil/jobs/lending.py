@@ -40,6 +40,8 @@ __all__ = [
     "transform_of_library",
 ]
 
+#: Transforms that do not take every number.
+_POSITIVE = frozenset({"log", "log10", "log1p", "sqrt", "boxcox"})
 #: Networks of the library, by what they are for.
 Lent = dict[Any, Pretrained]
 
@@ -79,7 +81,8 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
     Raises
     ------
     InputError
-        As `library_for`.
+        As `library_for`; ``GS-TARGET-CONSTANT``, ``GS-TRANSFORM``: values of which nothing can be learned, or that do
+        not go with their transform; ``GS-LIBRARY-SOURCE``.
     """
     config = study.library or LibraryConfig()
     codes = (config.property,) if config.property is not None else tuple(soil.code for soil in data.properties)
@@ -95,7 +98,30 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
     if len(found.kept) < len(data.bands):
         log.warning("%d of the samples' bands are cut: the library lacks them", len(data.bands) - len(found.kept))
         data = data.of_bands(found.kept)
-    return replace(data, library=found, report={**data.report, "library": found.report})
+    _check_sources(found, config.nearby)
+    data = replace(data, library=found, report={**data.report, "library": found.report})
+    for place, soil in enumerate(data.properties):
+        _check_values(data, place, study.how(soil.code).transform or soil.transform)
+    return data
+
+
+def _check_values(data: PairSet, place: int, kind: str) -> None:
+    """Refuse values of which nothing can be learned, or that their transform does not take, before anything is run."""
+    library, local = _library(data), data.values[:, place]
+    lent = _values(data, place)
+    taught = library.codes[place if teaches_same(data) else 0]
+    for whose, code, values in (("samples", data.properties[place].code, local), ("library", taught, lent)):
+        held = values[np.isfinite(values)]
+        if np.ptp(held) == 0:
+            raise InputError(
+                f"all {len(held)} values of {code} in the {whose} are {held[0]:g}",
+                code="GS-TARGET-CONSTANT",
+                hint="there is nothing to learn; give samples that differ",
+            )
+    if teaches_same(data):
+        _shared_transform(data, place, kind)
+    else:
+        TargetTransform.fit(local[np.isfinite(local)], kind)
 
 
 def range_of(data: PairSet, study: Study) -> tuple[float, float]:
@@ -119,8 +145,14 @@ def _rows(library: LibrarySet, recipe: SpectralRecipe) -> Bool:
     """Its samples that are of the recipe's data sets."""
     if not recipe.sources:
         return np.ones(len(library.source), np.bool_)
+    _check_sources(library, recipe.sources)
+    return np.isin(library.source, recipe.sources)
+
+
+def _check_sources(library: LibrarySet, sources: Sequence[str]) -> None:
+    """Refuse names of data sets that the library does not have, or not any more."""
     held = sorted(set(library.source.tolist()))
-    missing = sorted(set(recipe.sources) - set(held))
+    missing = sorted(set(sources) - set(held))
     if missing:
         raise InputError(
             f"the library has no data set {listing(missing, 3)}"[:99],
@@ -128,7 +160,6 @@ def _rows(library: LibrarySet, recipe: SpectralRecipe) -> Bool:
             details=[f"its data sets: {listing(held, 20)}"],
             hint="correct the names in [library]",
         )
-    return np.isin(library.source, recipe.sources)
 
 
 def teaches_same(data: PairSet) -> bool:
@@ -149,9 +180,17 @@ def preprocess_of_library(data: PairSet, recipe: SpectralRecipe) -> Preprocess:
 
 def transform_of_library(data: PairSet, recipe: SpectralRecipe, place: int) -> TargetTransform:
     """The scale of a property that library and samples share."""
+    if teaches_same(data):
+        return _shared_transform(data, place, recipe.transforms[place])
     values = _values(data, place)
-    kind = recipe.transforms[place] if teaches_same(data) else _library(data).transform
-    return TargetTransform.fit(values[np.isfinite(values)], kind)
+    return TargetTransform.fit(values[np.isfinite(values)], _library(data).transform)
+
+
+def _shared_transform(data: PairSet, place: int, kind: str) -> TargetTransform:
+    """Fitted on the library; of the local values it sees those of 0 or less, which a logarithm has to be ready for."""
+    values, local = _values(data, place), data.values[:, place]
+    low = np.unique(local[local <= 0]) if kind in _POSITIVE else np.empty(0)
+    return TargetTransform.fit(np.concatenate([values[np.isfinite(values)], low]), kind)
 
 
 def source_of(data: PairSet, recipe: SpectralRecipe, place: int) -> Source:

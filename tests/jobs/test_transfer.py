@@ -245,7 +245,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(("kind", "head"), WAYS)
     def test_a_saved_model_predicts_and_maps_as_the_one_that_was_fitted(
-        self, study: Study, data: PairSet, tmp_path: Path, kind: str, head: str | None
+        self, site: Path, study: Study, data: PairSet, tmp_path: Path, kind: str, head: str | None
     ) -> None:
         few = study.model_copy(update={"validation": study.validation.model_copy(update={"folds": 2})})
         path = tmp_path / "model.gsm"
@@ -254,7 +254,7 @@ class TestFiles:
             num_workers=1, progress=lambda done, total, message: None,
         )  # fmt: skip
         again = load_model(path)
-        spectra = open_spectra(study.spectra.laboratory if study.spectra else "")
+        spectra = open_spectra(site / "lab.csv")
         one, two = predict_spectra(bundle, spectra), predict_spectra(again, spectra)
         pd.testing.assert_frame_equal(one, two)
         assert one["soc_mean_g_per_kg"].notna().all()
