@@ -266,6 +266,7 @@ def summary(change: pd.DataFrame) -> dict[str, Any]:
     }
     if len(by_chance):
         found["mean_of_draws"] = by_chance.mean().round(1).to_dict()
+    if by_chance.index.get_level_values("draw").nunique() > 1:
         found["sd_of_draws"] = by_chance.groupby(level="draw").mean().std().round(1).to_dict()
     return found
 
