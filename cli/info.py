@@ -19,7 +19,7 @@ from .options import as_json, emit
 def command(
     path: str, quicklook: Path | None, overwrite: bool, wavelengths: Path | None, scale: float | None, as_json: bool
 ) -> None:
-    """Explain PATH: a model, raster, covariate stack, hyperspectral cube, sample table or study file.
+    """Explain PATH: a model, raster, covariate stack, hyperspectral cube, sample table, spectra or study file.
 
     \b
     Example:

@@ -86,7 +86,9 @@ class RasterReader:
         table = self.wavelengths or _table_beside(file)
         if table is not None:
             return read_table(table, count)
-        return enviheader.spectral_of(words, count, redact(file.handle.address)) or _of_bands(each, file)
+        return enviheader.spectral_of(words, count, redact(file.handle.address)) or _of_bands(
+            each, file, words.get("wavelength units", "")
+        )
 
 
 def data_of(address: str) -> str:
@@ -134,13 +136,13 @@ def _band_tags(tags: Mapping[str, str], imagery: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile) -> Spectral | None:
-    """Wavelengths from tags of the bands; None where no band has any."""
+def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile, unit: str) -> Spectral | None:
+    """Wavelengths from tags of the bands, which may leave their unit to the file's; None where no band has any."""
     having = [one for one in each if "wavelength" in one]
     if not having:
         return None
     where = redact(file.handle.address)
-    units = {one.get("wavelength units", one.get("wavelength unit", "")).lower() for one in having}
+    units = {one.get("wavelength units", one.get("wavelength unit", unit)).lower() for one in having}
     if len(having) < len(file.formats) or len(units) > 1:
         raise InputError(
             "the tags of the bands do not agree on wavelengths",

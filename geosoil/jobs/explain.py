@@ -13,19 +13,30 @@ from geosoil.errors import listing
 from geosoil.io.qgis.layer import statistic_in_words
 from geosoil.jobs.counts import say_counts
 from geosoil.jobs.cubes import describe_cube
+from geosoil.jobs.measured import describe_spectra
 from geosoil.soil import properties
 
 __all__ = ["describe"]
 
 #: Bands and columns that are listed one by one.
 _MOST_SHOWN = 40
+#: Bands without names of which only the first are listed, and how many of them.
+_MANY, _FEW_SHOWN = 20, 5
 #: A list as tomli-w writes it, an item a line.
 _LIST = re.compile(r"\[\n((?:    .*,\n)+)\]")
 
 
 def describe(found: Mapping[str, Any]) -> str:
     """The dict of `info` in plain words."""
-    say = {"model": _model, "study": _study, "samples": _samples, "scene": _scene, "run": _run, "product": _product}
+    say = {
+        "model": _model,
+        "study": _study,
+        "samples": _samples,
+        "spectra": _spectra,
+        "scene": _scene,
+        "run": _run,
+        "product": _product,
+    }
     lines = say[found["kind"]](found)
     return "\n".join([*lines, *([f"picture: {found['picture']}"] if "picture" in found else [])])
 
@@ -185,6 +196,11 @@ def _samples(found: Mapping[str, Any]) -> list[str]:
     return [*lines, *_lacking(found), *(f"to settle: {problem}" for problem in found["problems"])]
 
 
+def _spectra(found: Mapping[str, Any]) -> list[str]:
+    one = found["spectra"] == 1
+    return [f"{found['path']}: {found['spectra']} {'spectrum' if one else 'spectra'}", *describe_spectra(found)]
+
+
 def _lacking(found: Mapping[str, Any]) -> list[str]:
     """What a study has to say beside such a table."""
     lines = []
@@ -211,15 +227,34 @@ def _scene(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"{found['bytes'] / 2**20:.1f} MiB as float32")
     if "cube" in found:
         return [*lines, *_stored_alike(found["stored"]), *describe_cube(found["cube"]), *_classes(found["classes"])]
+    lines += [
+        f"{one['path']} in it is a cube of {one['bands']} bands; ask about it alone: geosoil info {one['path']}"
+        for one in found.get("cubes", ())
+    ]
     if {band["name"] for band in found["stored"]} != set(found["bands"]):  # a store or an array among the sources
         return [*lines, f"bands: {listing(found['bands'], 20)}", *_classes(found["classes"])]
+    unnamed = _is_unnamed(found["stored"])
+    if unnamed:
+        lines.append(
+            "the file tells neither names nor wavelengths of its bands: if it is a hyperspectral cube, name a table of "
+            "them: --wavelengths TABLE"
+        )
+    most = _FEW_SHOWN if unnamed else _MOST_SHOWN
     lines.append("bands:")
-    lines += [f"  {_band(band, found['classes'])}" for band in found["stored"][:_MOST_SHOWN]]
-    if len(found["stored"]) > _MOST_SHOWN:
-        lines.append(f"  and {len(found['stored']) - _MOST_SHOWN} more")
+    lines += [f"  {_band(band, found['classes'])}" for band in found["stored"][:most]]
+    if len(found["stored"]) > most:
+        lines.append(f"  and {len(found['stored']) - most} more")
+    if found.get("flags"):
+        meanings = ", ".join(f"{bit} {name}" for name, bit in found["flags"].items())
+        lines.append(f"flags, which add up in a cell: {meanings}; 0 where none is")
     if any(band["made_up"] for band in found["stored"]) and not found["maps"]:
         lines.append("names marked * are made from the file's name: the bands have no description")
     return lines
+
+
+def _is_unnamed(stored: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a file has so many bands without a name that it may be a cube."""
+    return len(stored) >= _MANY and all(band["made_up"] for band in stored)
 
 
 def _stored_alike(stored: Sequence[Mapping[str, Any]]) -> list[str]:

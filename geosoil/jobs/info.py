@@ -1,4 +1,4 @@
-"""`geosoil info`: what a model, raster, sample table, study file or map run holds, as a dict or in plain words."""
+"""`geosoil info`: what a model, raster, table, study, spectra or map run holds, as a dict or in plain words."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from geosoil.bands import Bands
 from geosoil.config import Study, load_study
 from geosoil.errors import InputError, UsageError
 from geosoil.io import gaofen
-from geosoil.io.addresses import expand, is_remote
+from geosoil.io.addresses import expand, is_remote, redact
 from geosoil.io.gaofen.reader import is_packed_product
 from geosoil.io.grids import parse_crs, show_crs
 from geosoil.io.headers import NO_MAP
 from geosoil.io.preview import preview_bands, preview_samples
+from geosoil.io.products import addresses_of
 from geosoil.io.raster import open_scene
 from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
 from geosoil.jobs.cubes import quicklook, tell_cube, tell_product
 from geosoil.jobs.explain import describe
+from geosoil.jobs.measured import is_spectrometer_file, tell_spectra
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.types import PathLike
 
@@ -32,6 +34,8 @@ __all__ = ["describe", "info"]
 
 #: A record of a run is not larger than this, bytes.
 _MOST_RECORD = 50 * 2**20
+#: Files of a folder that are looked at for a cube among them.
+_MOST_FILES = 20
 #: Tags that only a map of geosoil has together.
 _MAP_TAGS = {"long_name", "units", "depth_top_cm", "depth_bottom_cm", "statistic", "model_sha256"}
 
@@ -50,7 +54,9 @@ def info(
     picture: PathLike | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """What is in a file or object, as a plain dict with a ``kind``: model, study, samples, run, product or scene.
+    """What is in a file or object, as a plain dict with a ``kind``.
+
+    Kinds are model, study, samples, spectra, run, product and scene.
 
     A cube has an entry ``cube`` in its scene: sensor, detectors, bad bands, what the values are. A product that is
     still packed is looked into, and is a ``product``.
@@ -102,7 +108,7 @@ def _explained(source: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any]
     if isinstance(source, Study):
         return _study(source, "the study"), None
     if isinstance(source, pd.DataFrame):
-        return _samples(source, "the table"), None
+        return _table(source, "the table"), None
     if isinstance(source, (xr.DataArray, xr.Dataset)):
         return _scene(source, "the scene", settings)
     if isinstance(source, (list, tuple)):
@@ -121,16 +127,18 @@ def _file(text: str) -> dict[str, Any] | None:
     """What a file is that is no scene; None for all others."""
     suffix = Path(text).suffix.lower()
     if not is_remote(text) and not any(sign in text for sign in "*?["):
+        if is_spectrometer_file(path := Path(text).expanduser()):
+            return _spectra(path, text)
         expand(text)  # raises where there is nothing, and says what is near
         if suffix in {".gsm", ".safetensors", ".pt", ".pth", ".pkl", ".joblib"}:
             return _model(load_model(text), text)
         if suffix == ".toml":
             return _study(load_study(text), text)
         if suffix in TABLE_SUFFIXES:
-            return _samples(text, text)
-        if suffix == ".json" and (record := _record(Path(text).expanduser())):
+            return _table(path, text)
+        if suffix == ".json" and (record := _record(path)):
             return {"kind": "run", "path": text, "record": record}
-        if is_packed_product(Path(text).expanduser()):
+        if is_packed_product(path):
             return {"kind": "product", "path": text, "product": tell_product(gaofen.describe(text))}
     return None
 
@@ -169,6 +177,16 @@ def _model(bundle: Bundle, path: str) -> dict[str, Any]:
 
 def _study(study: Study, path: str) -> dict[str, Any]:
     return {"kind": "study", "path": path, "settings": study.model_dump(mode="json")}
+
+
+def _table(source: Path | pd.DataFrame, path: str) -> dict[str, Any]:
+    """Spectra where columns are wavelengths, else samples."""
+    return _spectra(source, path) or _samples(source, path)
+
+
+def _spectra(source: Path | pd.DataFrame, path: str) -> dict[str, Any] | None:
+    told = tell_spectra(source)
+    return None if told is None else {"kind": "spectra", "path": path, **told}
 
 
 def _samples(source: PathLike | pd.DataFrame, path: str) -> dict[str, Any]:
@@ -230,6 +248,7 @@ def _scene(source: Any, path: str, settings: Mapping[str, Any]) -> tuple[dict[st
     bands = Bands.of(scene)
     maps = [{"file": one["file"], **one["tags"]} for one in files if one["tags"].keys() >= _MAP_TAGS]
     cube = tell_cube(scene)
+    inside = [] if cube or held else _cubes_in(source)
     found = {
         "kind": "scene",
         "path": path,
@@ -244,8 +263,35 @@ def _scene(source: Any, path: str, settings: Mapping[str, Any]) -> tuple[dict[st
         "stored": [band for one in files for band in one["bands"]],
         "maps": maps,
         **({"cube": cube} if cube else {}),
+        **({"cubes": inside} if inside else {}),
+        **({"flags": flags} if (flags := _flags(files)) else {}),
     }
     return found, scene
+
+
+def _cubes_in(source: Any) -> list[dict[str, Any]]:
+    """Files with wavelengths among others without: stacked they are a cube no more, and are asked about by name."""
+    addresses = addresses_of(source)
+    if not 1 < len(addresses) <= _MOST_FILES:
+        return []
+    found = []
+    for address in addresses:
+        try:
+            bands = Bands.of(open_scene(address, mapped=False))
+        except InputError:
+            continue
+        if bands.wavelength_nm:
+            found.append({"path": redact(address), "bands": len(bands)})
+    return found
+
+
+def _flags(files: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What the bits of a raster of flags mean, as CF names them; of one file alone."""
+    tags = files[0]["tags"] if len(files) == 1 else {}
+    names, bits = (str(tags.get(name, "")).split() for name in ("flag_meanings", "flag_masks"))
+    if len(names) != len(bits) or not all(bit.isdecimal() for bit in bits):
+        return {}
+    return {name.replace("_", " "): int(bit) for name, bit in zip(names, bits, strict=True)}
 
 
 def _place(crs: CRS | None) -> dict[str, Any]:

@@ -226,6 +226,7 @@ def copied(real: Delivered, folder: Path, **settings: Any) -> Path:
         (lambda d, t: calibrate(d.path, t / "o.tif", resampling="sinc"), "GS-CALIBRATE-SETTINGS"),
         (lambda d, t: calibrate(d.path, t / "o.tif", dtype="int8"), "GS-CUBE-SETTINGS"),
         (lambda d, t: calibrate(d.path, t / "o.tif", sun_zenith=88.0), "GS-SUN-ZENITH"),
+        (lambda d, t: calibrate(d.path, t / "o.tif", join_nm=2000.0), "GS-JOIN"),
         (lambda d, t: calibrate(d.path, t / "o.tif", max_memory="200MB"), "GS-MEMORY"),
         (lambda d, t: calibrate(d.path, t / "none" / "o.tif"), "GS-NOT-WRITABLE"),
         (lambda d, t: calibrate(d.path, t / "o.tif", dem=t / "no.tif"), "GS-RASTER-UNREADABLE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,7 +21,7 @@ import rasterio
 import geosoil
 from geosoil.bands import Bands
 from geosoil.config import load_study
-from geosoil.errors import OutputError, UsageError
+from geosoil.errors import InputError, OutputError, UsageError
 from geosoil.io.envi import write_envi
 from geosoil.jobs.cubes import shown_bands
 from geosoil.jobs.info import describe, info
@@ -242,6 +243,127 @@ def test_a_picture_is_refused_where_it_makes_no_sense(tmp_path: Path) -> None:
     pd.DataFrame({"id": [1]}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(UsageError, match="for scenes"):
         info(tmp_path / "t.csv", picture=tmp_path / "other.png")
+
+
+@pytest.mark.parametrize(("fault", "code"), [("swapped", "GS-PRODUCT-SWAPPED"), ("short-gain", "GS-CALIBRATION-ROWS")])
+def test_what_is_wrong_with_a_product_s_folder_is_told(tmp_path: Path, fault: str, code: str) -> None:
+    product = make_product(tmp_path, "GF5B", (24, 28), faults=[fault])
+    with pytest.raises(InputError) as caught:
+        info(product.path)
+    assert caught.value.code == code
+
+
+def test_gains_without_offsets_are_noted(tmp_path: Path) -> None:
+    product = make_product(tmp_path, "GF5B", (24, 28), faults=["one-column"])
+    assert "has gains alone; offsets are taken as 0" in told(product.path)
+
+
+def test_a_packed_product_tells_its_place_and_angles_and_how_to_get_a_picture(tmp_path: Path) -> None:
+    packed = make_product(tmp_path, "GF5B", (24, 28), archive=".tar.gz")
+    text = told(packed.path)
+    for piece in ("size: ", "rational polynomial coefficients", "centre: longitude ", "sun: zenith "):
+        assert piece in text, piece
+    with pytest.raises(UsageError) as caught:
+        info(packed.path, picture=tmp_path / "look.png")
+    assert "unpack it" in caught.value.hint
+
+
+def test_a_cube_without_wavelengths_and_names_asks_for_a_table(tmp_path: Path) -> None:
+    write_raster(tmp_path / "bare.tif", np.full((24, 4, 6), 2000, np.int16))
+    text = told(tmp_path / "bare.tif")
+    assert "--wavelengths TABLE" in text
+    assert "and 19 more" in text
+    write_raster(tmp_path / "named.tif", np.full((24, 4, 6), 2, np.int16), names=[f"c{place}" for place in range(24)])
+    assert "--wavelengths" not in told(tmp_path / "named.tif")
+
+
+def test_a_folder_with_a_cube_and_a_raster_names_the_cube(tmp_path: Path) -> None:
+    cube = write_cube(tmp_path)
+    with rasterio.open(cube) as file:
+        profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "crs": file.crs, "transform": file.transform}
+    with rasterio.open(tmp_path / "classes.tif", "w", width=20, height=20, **profile) as file:
+        file.write(np.ones((1, 20, 20), np.uint8))
+    text = told(tmp_path)
+    assert f"{cube} in it is a cube of 20 bands; ask about it alone: geosoil info {cube}" in text
+    assert "in it is a cube" not in told(cube)
+
+
+def test_bits_of_a_raster_of_masks_are_told(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "masked.tif", np.array([[[0, 4, 12]]], np.uint16), nodata=32768)
+    assert "flags" not in told(path)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(flag_masks="4 8", flag_meanings="shadow green_vegetation")
+    assert "flags, which add up in a cell: 4 shadow, 8 green vegetation; 0 where none is" in told(path)
+
+
+# --- spectra ---
+
+
+def wide_table(**others: object) -> pd.DataFrame:
+    bands = np.arange(400.0, 2401.0, 50.0)
+    values = np.random.default_rng(0).uniform(0.1, 0.5, (6, 1)) * np.linspace(0.4, 1, len(bands))
+    spectra = pd.DataFrame(values, columns=[f"{band:g}nm" for band in bands])
+    return pd.concat([pd.DataFrame({"id": [f"S{row}" for row in range(6)], **others}), spectra], axis=1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
+def test_a_wide_table_is_told_as_spectra(tmp_path: Path, suffix: str) -> None:
+    table = wide_table(soc_pct=1.5)
+    path = tmp_path / f"reflectance{suffix}"
+    writers: dict[str, Any] = {".csv": table.to_csv, ".parquet": table.to_parquet, ".xlsx": table.to_excel}
+    writers[suffix](path, index=False)
+    found = info(path)
+    assert (found["kind"], found["spectra"], found["bands"]) == ("spectra", 6, 41)
+    text = told(path)
+    for piece in (
+        "6 spectra",
+        "41 wavelengths, 400 to 2400 nm, every 50 nm",
+        "values are reflectance",
+        "other columns: id, soc_pct",
+        "soil organic carbon (soc) from soc_pct, unit %",
+    ):
+        assert piece in text, piece
+    assert "450nm" not in text
+    assert told(table).splitlines()[1:2] == text.splitlines()[1:2]
+
+
+def test_spectra_of_which_the_quantity_is_not_clear_are_told_as_such(tmp_path: Path) -> None:
+    table = wide_table()
+    bands = [name for name in table.columns if name != "id"]
+    table[bands] = np.random.default_rng(1).uniform(0.5, 1.0, (6, len(bands)))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "values are not clear: state them in a study" in told(tmp_path / "t.csv")
+
+
+def test_a_table_of_samples_with_numbered_columns_stays_one(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["a", "b"], **{f"X{450 + 10 * place}": [1.0, 2.0] for place in range(8)}})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert info(tmp_path / "t.csv")["kind"] == "samples"
+
+
+def test_files_of_a_spectrometer_are_told_alone_and_in_a_folder(tmp_path: Path) -> None:
+    lines = ["Comment: soil", "Version: 2.3", "Measurement: REFLECTANCE", "Columns [2]:", "Data:"]
+    lines.append("Wvl\tReflect. %")
+    lines += [f"{wave}.0\t{20 + wave / 100:.3f}" for wave in range(350, 2501)]
+    for name in ("one.sed", "two.sed"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    text = told(tmp_path / "one.sed")
+    assert "one.sed: 1 spectrum" in text
+    assert "2151 wavelengths, 350 to 2500 nm, every 1 nm" in text
+    folder = info(tmp_path)
+    assert (folder["kind"], folder["spectra"]) == ("spectra", 2)
+    (tmp_path / "two.asd").write_bytes(b"no spectrum")
+    with pytest.raises(InputError) as caught:
+        info(tmp_path / "two.asd")
+    assert caught.value.code == "GS-SPECTRUM-READ"
+
+
+if "GEOSOIL_DATA" in os.environ:
+    DATA = Path(os.environ["GEOSOIL_DATA"])
+
+    @pytest.mark.parametrize("name", ["csiro_example.asd", "csiro_example.sed", "munsell_chip.asd"])
+    def test_real_files_of_spectrometers_are_told(name: str) -> None:
+        assert "2151 wavelengths, 350 to 2500 nm, every 1 nm" in told(DATA / "spectrometer-files" / name)
 
 
 # --- samples ---

@@ -22,6 +22,7 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, ModelError, OutputError, UsageError
 from geosoil.io.envi import write_envi
 from geosoil.io.raster import open_scene
+from geosoil.jobs.info import describe, info
 from geosoil.jobs.invert import invert
 from geosoil.models.bundle import Bundle
 from geosoil.prep.masks import NAMES, NODATA, MaskRules
@@ -129,8 +130,18 @@ class TestMaps:
     def test_the_record_and_the_report_tell_the_masks(self, site: Path) -> None:
         record = json.loads((site / "whole" / "run.json").read_text(encoding="utf-8"))
         assert record["masks"]["rules"]["ndvi"] == 0.3
+        flags = read(site / "whole" / "masked.tif")
+        assert record["masked"]["left"] == pytest.approx((flags == 0).sum() / (flags != NODATA).sum())
         text = (site / "whole" / "report.html").read_text(encoding="utf-8")
         assert "green vegetation" in text
+        assert text.count("Masked cells, by the first reason that takes them.") == 2  # a picture and its caption
+
+    def test_info_tells_the_recipe_of_the_model_and_the_bits_of_the_masks(self, site: Path) -> None:
+        text = describe(info(site / "soil.gsm"))
+        assert "reads mixed spectra made by ds; preprocessing: " in text
+        assert "selection of features: CARS, 1 paths of 10 rounds; kept: som " in text
+        assert "masks of bare soil: ndvi 0.3" in text
+        assert "16 green vegetation" in describe(info(site / "whole" / "masked.tif"))
 
     def test_a_lazy_prediction_is_the_files(self, site: Path) -> None:
         lazy = geosoil.predict(site / "soil.gsm", site / "cube.tif")
