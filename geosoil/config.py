@@ -300,7 +300,11 @@ class TransferConfig(_Record):
     kind: TransferKind | None = Field(None, description="how; default: mixture, or tuned where the library teaches "
                                                         "another property")  # fmt: skip
     head: RegressionKind | None = Field(None, description="the regression; default: plsr, or resnet where it is tuned")
-    steps: tuple[str, ...] = Field(("absorbance", "snv"), description="preprocessing of local and library spectra")
+    steps: tuple[str, ...] | None = Field(
+        None,
+        description="preprocessing of local and library spectra; default: absorbance, and snv too where the way does "
+        "not normalise them itself",
+    )
     instances: int = Field(100, ge=3, description="samples of the library that RS-LOCAL keeps")
     draws: int = Field(50, ge=1, description="times that RS-LOCAL tests each sample of the library in a round")
     drop: float = Field(0.05, gt=0, lt=1, description="share of the library that RS-LOCAL drops a round")
@@ -311,9 +315,15 @@ class TransferConfig(_Record):
 
     @field_validator("steps")
     @classmethod
-    def _known_steps(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        parse_steps(value)
+    def _known_steps(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        parse_steps(value or ())
         return value
+
+    def steps_of(self, kind: str) -> tuple[str, ...]:
+        """Preprocessing of a way of transfer."""
+        if self.steps is not None:
+            return self.steps
+        return ("absorbance",) if kind in {"mixture", "tuned", "instances-tuned"} else ("absorbance", "snv")
 
 
 MaskRule = Literal[
@@ -376,7 +386,9 @@ class CompareConfig(_Record):
     spectra: tuple[SpectraKind, ...] = Field(
         ("laboratory", "satellite", "generated", "mixed"), description="spectra to compare, in a study of spectra"
     )
-    heads: tuple[HeadKind, ...] = Field(("plsr", "svr"), description="regressions to compare on them")
+    heads: tuple[HeadKind | Literal["resnet", "cnn"], ...] = Field(
+        ("plsr", "svr"), description="regressions to compare on them; networks along the bands with a library only"
+    )
     fusions: tuple[FusionKind, ...] = Field((), description="other ways of fusion to compare, such as pds, epo, vae")
     losses: bool = Field(False, description="ablation of the losses of the published fusion")
     published: bool = Field(False, description="the published protocol too, which is optimistic, on one split")

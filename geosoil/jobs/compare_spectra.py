@@ -239,7 +239,8 @@ def partition(study: Study, data: PairSet, scheme: str, seed: int) -> Int64:
                 details=[f"needed: {few + LEAST_HELD_OUT}"],
                 hint='take a smaller local under [compare], or schemes = ["random"]',
             )
-        spectra = Preprocess.fit(data.satellite, data.wavelength_nm, study.transfer.steps).apply(data.satellite)
+        steps = study.transfer.steps_of("local")
+        spectra = Preprocess.fit(data.satellite, data.wavelength_nm, steps).apply(data.satellite)
         folds = np.zeros(len(data), np.int64)
         folds[kennard_stone(spectra, few)] = -1
         return folds

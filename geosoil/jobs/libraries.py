@@ -223,7 +223,10 @@ def _codes(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     missing = [code for code in codes if not held.get(code)]
     if not missing:
         return codes
-    hint = "name another property, or describe the column that holds it in library.toml"
+    hint = (
+        "describe the column that holds it in library.toml; or let the library teach another property to a network:\n"
+        'property = "ph" under [library]'
+    )
     if missing == ["soc"] and held.get("som"):
         hint = "it has organic matter: open it with organic_matter_factor = 1.724 to use that as organic carbon"
     raise InputError(

@@ -178,7 +178,8 @@ def recipe_of_transfer(
         tune=TuneSettings(way="published" if config.published else "joint"),
     )
     base = recipe_of_spectra(study, _read(study, data))
-    return replace(base, head=settings.head, steps=config.steps, selection=None, transfer=settings, sources=sources)
+    steps = config.steps_of(kind)
+    return replace(base, head=settings.head, steps=steps, selection=None, transfer=settings, sources=sources)
 
 
 def _head(study: Study, kind: str, head: str | None) -> HeadSettings:

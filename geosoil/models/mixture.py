@@ -39,7 +39,7 @@ PARTS = (
     "spiked",
     "neighbours",
 )
-#: What is mixed unasked; see `docs/models.md`.
+#: What is mixed unasked; see `docs/transfer.md`.
 DEFAULT = ("pooled", "pooled-derivative", "pooled-snv", "pooled-snv-derivative")
 _SAME = frozenset({"spiked", "neighbours"})
 #: Parts that need spectra, not a few features.
