@@ -20,9 +20,10 @@ Edit = Callable[[str, str], None]
 
 @pytest.fixture
 def quick(farm: Path, edit: Edit) -> Path:
-    """One forest, one repeat of random folds."""
+    """One small forest of one depth, one repeat of two random folds."""
+    edit("folds = 3\nrepeats = 2", "folds = 2\nrepeats = 1")
     edit('models = ["rf", "mtcnn"]', 'models = ["rf"]\nschemes = ["random"]')
-    edit("repeats = 2", "repeats = 1")
+    edit('"0-5", "5-15", "15-30"', '"0-10"')
     edit("trees = 40", "trees = 10")
     return farm / "study.toml"
 

@@ -179,7 +179,9 @@ def test_what_a_worker_cannot_read_is_told_as_it_is_here(
 
 
 def test_a_cluster_that_ends_in_the_middle_leaves_a_run_that_goes_on(site: Path, tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as own:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as own:
 
         def progress(done: int, total: int, what: str) -> None:
             if done == 2 and what == "mapping":
