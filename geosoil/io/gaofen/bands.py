@@ -114,7 +114,8 @@ def _response(family: Family, label: str, sides: Sides, nominal: bool) -> tuple[
             )
         return centres, widths, [note] if note else []
     if not nominal:
-        hint = OVERRIDE.format(what=what) + "\nor take those of its design: --nominal-wavelengths (nominal_wavelengths=True)"
+        design = "or take those of its design: --nominal-wavelengths (nominal_wavelengths=True)"
+        hint = f"{OVERRIDE.format(what=what)}\n{design}"
         raise _missing(family, label, "Spectralresponse", what, sides, hint)
     note = f"{label}: nominal wavelengths of {family.name}, as the product has no list of its own"
     return np.linspace(built.first_nm, built.last_nm, built.bands), np.full(built.bands, built.fwhm_nm), [note]
