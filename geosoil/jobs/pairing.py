@@ -119,7 +119,8 @@ def build_pairs(
     report: dict[str, Any] = {}
     # With a library to learn from, laboratory spectra alone are enough: they are what the model reads.
     alone = study.library is not None and satellite is None and config.satellite is None
-    if scene is None and study.scene.path is None:
+    scene_read = scene is not None or study.scene.path is not None
+    if not scene_read:
         which = "laboratory" if alone else "satellite"
         held, path = (laboratory, config.laboratory) if alone else (satellite, config.satellite)
         spectra = _spectra(_given(held, path, which, "spectra"), config, which)
@@ -132,8 +133,10 @@ def build_pairs(
         alone = False
         table = _values(study, samples, report)
         seen = _from_scene(study, scene, table, report, progress)
-    seen = replace(seen, laboratory=seen.satellite) if alone else _with_laboratory(seen, config, laboratory, report)
     least = LEAST_SAMPLES if study.library is None else LEAST_WITH_LIBRARY
+    if scene_read and not len(seen.names):  # before the names are compared: there are none to meet
+        raise _too_few(0, least, report)
+    seen = replace(seen, laboratory=seen.satellite) if alone else _with_laboratory(seen, config, laboratory, report)
     if len(seen.names) < least:
         raise _too_few(len(seen.names), least, report)
     report["bands"] = describe_bad(seen.offered)

@@ -197,6 +197,17 @@ class TestPlaces:
         assert found.report["outside"] == ["S010", "S020"]
         assert len(found) == 58
 
+    def test_samples_that_all_lie_outside_or_are_masked_are_counted_as_such(
+        self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
+    ) -> None:
+        far = written(tmp_path, samples.assign(x=samples["x"] + 1e5), spectra, tailings)
+        masked = study_of(tailings, masks={"rules": {"ndvi": -0.9}})
+        for study, why in ((far, "60 outside the scene"), (masked, "60 on masked cells")):
+            with pytest.raises(InputError) as caught:
+                build_pairs(study)
+            assert caught.value.code == "GS-SAMPLES-FEW"
+            assert f"left out: {why}" in caught.value.render()
+
     def test_samples_in_another_crs_lie_on_the_same_cells(
         self, pairs: PairSet, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
     ) -> None:
