@@ -60,33 +60,23 @@ def fit(way: tuple[str, str], local: tuple[Array, Array], source: Source, **sett
 
 
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
-class TestEveryWay:
-    """Ends in a head like any other."""
-
-    def test_that_comes_back_from_a_file_with_the_same_predictions(
-        self, way: tuple[str, str], local: tuple[Array, Array], source: Source
-    ) -> None:
-        head = fit(way, local, source)
-        assert isinstance(head, Head)
-        meta, arrays = head.state()
-        new = made(50, 3.0, 3)[0]
-        again = restore_head(head.kind, meta, arrays)
-        np.testing.assert_array_equal(again.predict(new), head.predict(new))
-        assert (again.kind, again.features) == (head.kind, 40)
-        other = fit(way, local, source)
-        np.testing.assert_array_equal(other.predict(new), head.predict(new))
-
-    def test_that_learns_and_leaves_its_data_as_they_were(
-        self, way: tuple[str, str], local: tuple[Array, Array], source: Source
-    ) -> None:
-        held = [one.copy() for one in (*local, source.X, source.y)]
-        new, truth = made(200, 3.0, 4)
-        predicted = fit(way, local, source).predict(new)
-        assert np.isfinite(predicted).all()
-        if way not in {("local", "dnn"), ("instances-tuned", "resnet")}:  # which three epochs teach little
-            assert np.corrcoef(predicted, truth)[0, 1] > 0.6
-        for before, now in zip(held, (*local, source.X, source.y), strict=True):
-            np.testing.assert_array_equal(before, now)
+def test_every_way_learns_leaves_its_data_as_they_were_and_comes_back_from_a_file(
+    way: tuple[str, str], local: tuple[Array, Array], source: Source
+) -> None:
+    held = [one.copy() for one in (*local, source.X, source.y)]
+    new, truth = made(200, 3.0, 4)
+    head = fit(way, local, source)
+    assert isinstance(head, Head)
+    predicted = head.predict(new)
+    assert np.isfinite(predicted).all()
+    if way not in {("local", "dnn"), ("instances-tuned", "resnet")}:  # which three epochs teach little
+        assert np.corrcoef(predicted, truth)[0, 1] > 0.6
+    for before, now in zip(held, (*local, source.X, source.y), strict=True):
+        np.testing.assert_array_equal(before, now)
+    meta, arrays = head.state()
+    again = restore_head(head.kind, meta, arrays)
+    np.testing.assert_array_equal(again.predict(new), predicted)
+    assert (again.kind, again.features) == (head.kind, 40)
 
 
 class TestWhatIsSeen:

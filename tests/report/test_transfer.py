@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,20 +38,20 @@ def test_changes_are_against_the_first_model_of_the_same_repeat() -> None:
     found = change_of_rmse(predictions({"Local": (4.0, 2.0), "Mixture": (3.0, 1.0), "Library": (4.0, 3.0)}))
     rows = found.set_index("model")
     assert rows.loc["Local", "change"] == 0
-    assert rows.loc["Mixture", ["change", "better"]].tolist() == pytest.approx([37.5, 1.0])
-    assert rows.loc["Library", ["change", "better"]].tolist() == pytest.approx([-25.0, 0.0])
+    assert list(rows[["change", "better"]].loc["Mixture"]) == pytest.approx([37.5, 1.0])
+    assert list(rows[["change", "better"]].loc["Library"]) == pytest.approx([-25.0, 0.0])
     assert rows.loc["Mixture", "change_sd"] == pytest.approx(np.std([25, 50], ddof=1))
 
 
 def test_statistics_are_those_of_the_values_without_gaps() -> None:
     values = np.random.default_rng(1).lognormal(1, 0.7, 200)
     found = statistics_of([*values, np.nan])
-    series: Any = pd.Series(values)
-    for name, wanted in {
-        "n": 200, "least": series.min(), "mean": series.mean(), "median": series.median(), "SD": series.std(),
-        "CV [%]": 100 * series.std() / series.mean(), "skewness": series.skew(), "kurtosis": series.kurt(),
-    }.items():  # fmt: skip
+    frame = pd.DataFrame({"soc": values})
+    names = {"n": "count", "least": "min", "mean": "mean", "median": "median", "SD": "std", "skewness": "skew"}
+    for name, function in {**names, "kurtosis": "kurt"}.items():
+        wanted = float(frame.agg(function).iloc[0])
         assert found[name] == pytest.approx(wanted), name
+    assert found["CV [%]"] == pytest.approx(100 * float(frame["soc"].std()) / float(frame["soc"].mean()))
     constant = statistics_of([2.0, 2.0, 2.0, 2.0])
     assert constant["SD"] == 0
     assert np.isnan(constant["skewness"])
