@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
@@ -23,6 +24,8 @@ __all__ = ["Section", "number", "png", "write_report"]
 
 #: Of figures; sharp in print at the width of a page.
 _DPI = 150
+#: Figures that stand in a report and in a folder of plots too.
+_DRAWN: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
 #: What begins like a number is set flush right, all else flush left.
 _NUMERIC = re.compile(r"[-+−–]?(\d|$)")
 
@@ -78,10 +81,12 @@ def number(value: Any) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG; equal figures give equal bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
-    return buffer.getvalue()
+    """A finished figure as PNG, drawn once; equal figures give equal bytes."""
+    if figure not in _DRAWN:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
+        _DRAWN[figure] = buffer.getvalue()
+    return _DRAWN[figure]
 
 
 def write_report(path: PathLike, title: str, sections: Sequence[Section], *, subtitle: str = "") -> Path:
