@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
         ("mapping", "bands", 37),
         ("cars", "bands", 37),
         ("preprocessing", "bands", 285),
-        ("terrain", "cells", 90_000),
+        ("terrain", "cells", 40_000),
     ],
 )
 def test_the_quick_run_ends_well(name: str, key: str, value: int, tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def test_a_wrong_command_names_the_nearest(geosoil: Command) -> None:
     assert "Traceback" not in shown.err
 
 
-def test_train_then_info(geosoil: Command, typed: Command, farm: Path, edit: Edit) -> None:
+def test_train_then_info(typed: Command, farm: Path, edit: Edit) -> None:
     edit("trees = 40", "trees = 5")
-    trained = geosoil("train", "study.toml", "-o", "soc.gsm", "--report", "report.html", "-j", 1, cwd=farm)
+    trained = typed("train", "study.toml", "-o", "soc.gsm", "--report", "report.html", "-j", 1)
     assert trained.code == 0, trained.err
     assert "RMSE [g/kg]" in trained.out
     assert "cross-validation: 100 %" in trained.err
@@ -67,7 +67,8 @@ def test_compare_leaves_tables_and_a_report_and_goes_on(
 ) -> None:
     edit("trees = 40", "trees = 5")
     edit("epochs = 40", "epochs = 3")
-    edit("folds = 3\nrepeats = 2", "folds = 2\nrepeats = 2")
+    edit("folds = 3\nrepeats = 2", "folds = 2\nrepeats = 1")
+    edit('"0-5", "5-15", "15-30"', '"0-10", "10-30"')
     compared = geosoil("compare", "study.toml", "out", "-q", "-j", 2, cwd=farm, timeout=150)
     assert compared.code == 0, compared.err
     for name in ("scores.csv", "scores.json", "predictions.csv", "zones.csv", "report.html"):

@@ -145,6 +145,7 @@ def asked(tailings: Path, tmp_path_factory: pytest.TempPathFactory) -> Compariso
     study = study_of(
         tailings,
         invert=ONE,
+        fusion={"neighbours": False},
         compare={"spectra": ["satellite", "mixed"], "repeats": 1, "fusions": ["epo"], "published": True},
     )
     return compare(study, tmp_path_factory.mktemp("asked"))

@@ -24,7 +24,9 @@ Edit = Callable[[str, str], None]
 
 @pytest.mark.parametrize("kind", ["rf", "transfer"])
 def test_a_known_truth_is_found(kind: str, farm: Path) -> None:
-    study = load_study(farm / "study.toml", model__kind=kind, model__epochs=150, model__learning_rate=3e-3)
+    study = load_study(
+        farm / "study.toml", model__kind=kind, model__trees=15, model__epochs=150, model__learning_rate=3e-3
+    )
     bundle = train(study, farm / "soc.gsm")
     scores = {row["depth"]: row for row in bundle.card.properties[0].scores}
     assert scores["all"]["R2"] > 0.7
@@ -44,7 +46,7 @@ def test_the_same_seed_gives_the_same_model_for_any_number_of_processes(farm: Pa
 
 
 def test_objects_that_the_user_has_serve_as_well_as_files(farm: Path) -> None:
-    study = load_study(farm / "study.toml")
+    study = load_study(farm / "study.toml", model__trees=5)
     table = pd.read_csv(farm / "horizons.csv")
     points = gpd.GeoDataFrame(
         table.drop(columns=["x", "y"]), geometry=gpd.points_from_xy(table.x, table.y), crs="EPSG:32755"
@@ -75,7 +77,7 @@ def test_a_study_made_in_python_needs_no_paths_beside_objects() -> None:
 
 
 def test_folds_are_by_profile_and_held_out_predictions_come_from_other_profiles(farm: Path) -> None:
-    study = load_study(farm / "study.toml", model__trees=20)
+    study = load_study(farm / "study.toml", model__trees=5)
     data = build(study)
     recipe = recipe_of(study)
     folds = folds_of(data, "random", 3, seed=0)
@@ -91,7 +93,7 @@ def test_folds_are_by_profile_and_held_out_predictions_come_from_other_profiles(
 
 
 def test_the_frame_pairs_each_layer_with_its_prediction(farm: Path) -> None:
-    study = load_study(farm / "study.toml", model__trees=20)
+    study = load_study(farm / "study.toml", model__trees=5)
     data = build(study)
     checked = cross_validate(data, recipe_of(study), folds_of(data, "spatial", 3, seed=0), seed=0)
     frame = checked.frame(data)
@@ -102,7 +104,7 @@ def test_the_frame_pairs_each_layer_with_its_prediction(farm: Path) -> None:
 
 def test_raw_layers_with_depth_as_an_input(farm: Path, edit: Edit) -> None:
     edit('["0-5", "5-15", "15-30"]', '["0-10", "10-30"]\nmethod = "raw"')
-    bundle = train(load_study(farm / "study.toml"))
+    bundle = train(load_study(farm / "study.toml", model__trees=5))
     assert bundle.card.properties[0].depths == ((0, 10), (10, 30))
     tile = np.stack([np.full((4, 4), 0.5), np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
     places = [("wet", "rock", "noise").index(name) for name in bundle.bands]

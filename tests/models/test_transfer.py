@@ -40,7 +40,7 @@ def test_a_depth_with_few_layers_learns_from_the_others(known: Known) -> None:
     last = np.flatnonzero(known.layers.target == 2)
     keep = np.sort(np.concatenate([np.flatnonzero(known.layers.target != 2), rng.choice(last, 6, replace=False)]))
     thin = Layers(*(getattr(known.layers, name)[keep] for name in ("profile", "depth_cm", "target", "value")))
-    common = {"patch": 5, "epochs": 100, "patience": 30, "batch": 32, "learning_rate": 3e-3, "dropout": 0.1}
+    common = {"patch": 5, "epochs": 40, "patience": 15, "batch": 32, "learning_rate": 3e-3, "dropout": 0.1}
     transfer = DepthTransfer(**common).fit(known.features, thin, known.depths_cm)  # type: ignore[arg-type]
     alone = PatchCNN("cnn", **common).fit(known.features, thin, known.depths_cm)  # type: ignore[arg-type]
 

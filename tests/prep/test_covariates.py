@@ -45,13 +45,13 @@ def test_the_strength_of_a_band_is_its_best_depth() -> None:
 
 def test_the_stepwise_search_stops_where_more_bands_do_not_help() -> None:
     rng = np.random.default_rng(2)
-    n, useful, useless = 300, 5, 25
+    n, useful, useless = 150, 5, 15
     x = rng.standard_normal((n, useful + useless))
     value = x[:, :useful] @ np.array([5.0, 4.0, 3.0, 2.0, 2.0])
     names = tuple(f"b{place:02d}" for place in range(x.shape[1]))
     found = select_covariates(x, names, one_depth(value), min_correlation=0, max_correlation=1, step=5)
-    assert [count for count, _ in found.curve] == [5, 10, 15, 20, 25, 30]
-    assert len(found.kept) < 30
+    assert [count for count, _ in found.curve] == [5, 10, 15, 20]
+    assert len(found.kept) < 20
     assert set(found.kept) >= set(names[:3])
     least = min(found.curve, key=lambda point: point[1])[0]
     assert len(found.kept) == least
@@ -90,10 +90,10 @@ def test_all_constant_is_refused() -> None:
 
 def test_selection_inside_folds_finds_nothing_in_noise() -> None:
     rng = np.random.default_rng(7)
-    x, value = rng.standard_normal((60, 400)), rng.standard_normal(60)
+    x, value = rng.standard_normal((60, 200)), rng.standard_normal(60)
     fold = np.arange(60) % 5
     honest, leaky = np.empty(60), np.empty(60)
-    names = tuple(str(place) for place in range(400))
+    names = tuple(str(place) for place in range(200))
 
     def best(rows: np.ndarray) -> int:
         found = select_covariates(x[rows], names, one_depth(value[rows]), max_correlation=1, step=0, most=1)

@@ -100,7 +100,8 @@ def test_the_laboratory_tells_the_properties_better_than_the_satellite(tmp_path:
         rows, cols = cells(made, LANDSCAPE)
         pixels = dataset.read()[cube.good][:, rows, cols].T / 10_000
     codes = ("som", "as", "cu")
-    laboratory = [score(np.log10(1 / made.reflectance[:, 5:]), made.value(code)) for code in codes]
+    # Every tenth of its bands tells as much as all.
+    laboratory = [score(np.log10(1 / made.reflectance[:, 5::10]), made.value(code)) for code in codes]
     satellite = [score(pixels, made.value(code)) for code in codes]
     assert 0.75 < np.mean(laboratory) < 0.95
     assert 0.35 < np.mean(satellite) < 0.7
