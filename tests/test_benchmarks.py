@@ -21,6 +21,10 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
         ("cars", "bands", 37),
         ("preprocessing", "bands", 285),
         ("terrain", "cells", 40_000),
+        ("open_library", "bands", 211),
+        ("rs_local", "bands", 211),
+        ("attributions", "bands", 300),
+        ("cnn_search", "bands", 24),
     ],
 )
 def test_the_quick_run_ends_well(name: str, key: str, value: int, tmp_path: Path) -> None:
