@@ -33,8 +33,8 @@ from geosoil.models.net_training import Training, fit_network
 from geosoil.models.resnet import ResNetSpec
 from geosoil.models.source import Source
 from geosoil.models.tuning import Pretrained, PretrainSettings, TuneSettings, fit_tuned, pretrain
-from geosoil.prep.statistics import describe, rpd_class
-from geosoil.score import score
+from geosoil.prep.statistics import describe
+from geosoil.score import rpd_class, score
 
 Array = NDArray[np.float64]
 #: Sets, the range of bands that they are compared on (nm), and the sets that may lend pH on it.

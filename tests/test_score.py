@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from geosoil.errors import InputError
-from geosoil.score import METRICS, score, score_table
+from geosoil.score import METRICS, rpd_class, score, score_table
 
 DATA = Path(__file__).parent / "data"
 
@@ -105,3 +105,8 @@ def test_the_table_has_mean_and_spread_over_repeats_for_each_depth_and_all() -> 
     assert table.loc[("0-5cm", "RMSE"), "sd"] == pytest.approx(0.1)
     assert table.loc[("all", "n"), "mean"] == 40
     assert score_table(frames[0])["sd"].isna().all()
+
+
+def test_a_class_of_rpd_begins_at_its_limit() -> None:
+    found = [rpd_class(one) for one in (0.3, 1.399, 1.4, 1.999, 2.0, 9.0, float("nan"))]
+    assert found == ["poor", "poor", "fair", "fair", "good", "good", ""]

@@ -12,12 +12,10 @@ from geosoil.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["STATISTICS", "describe", "rpd_class"]
+__all__ = ["STATISTICS", "describe"]
 
 #: Statistics in the order of tables.
 STATISTICS = ("n", "min", "q1", "median", "mean", "q3", "max", "sd", "cv_pct", "skewness", "kurtosis")
-#: Least RPD of each class (Chang et al. 2001, and He et al. 2025), the best one first.
-_CLASSES = ((2.0, "good"), (1.4, "fair"))
 
 
 def describe(values: ArrayLike) -> dict[str, float]:
@@ -68,14 +66,3 @@ def describe(values: ArrayLike) -> dict[str, float]:
         "skewness": float(stats.skew(v, bias=False)) if varied and len(v) > 2 else nan,
         "kurtosis": float(stats.kurtosis(v, bias=False)) if varied and len(v) > 3 else nan,
     }
-
-
-def rpd_class(rpd: float) -> str:
-    """``poor`` below 1.4, ``fair`` below 2, ``good`` from there; ``undefined`` for NaN.
-
-    >>> [rpd_class(one) for one in (1.39, 1.4, 2.0)]
-    ['poor', 'fair', 'good']
-    """
-    if np.isnan(rpd):
-        return "undefined"
-    return next((name for least, name in _CLASSES if rpd >= least), "poor")

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
+from geosoil.prep.statistics import describe
 from geosoil.report.html import Section, png, write_report
 from geosoil.report.plots import bare_axes
 from geosoil.score import rpd_class, score
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from geosoil.soil import Property
     from geosoil.types import Bool, Float64, Int64
 
-__all__ = ["Views", "change_of_rmse", "statistics_of", "write_transfer"]
+__all__ = ["Views", "change_of_rmse", "write_transfer"]
 
 _METRICS = ("RMSE", "R2", "ME", "CCC", "RPD", "RPIQ")
 _SCHEMES = {
@@ -72,33 +70,6 @@ class Views:
     chosen: Bool | None
     values: Float64
     lent: Float64
-
-
-def statistics_of(values: ArrayLike) -> dict[str, float]:
-    """Number, range, mean, median, SD, coefficient of variation [%], skewness and excess kurtosis of values.
-
-    Skewness and kurtosis are the bias-corrected ones (Joanes & Gill 1998, G1 and G2).
-
-    >>> found = statistics_of([1.0, 2.0, 3.0, 10.0])
-    >>> found["mean"], round(found["skewness"], 3)
-    (4.0, 1.764)
-    """
-    held = np.asarray(values, np.float64)
-    held = held[np.isfinite(held)]
-    spread = float(held.std(ddof=1)) if len(held) > 1 else float("nan")
-    mean = float(held.mean())
-    varied = spread > 0
-    return {
-        "n": float(len(held)),
-        "least": float(held.min()),
-        "mean": mean,
-        "median": float(np.median(held)),
-        "most": float(held.max()),
-        "SD": spread,
-        "CV [%]": 100 * spread / mean if mean != 0 else float("nan"),
-        "skewness": float(stats.skew(held, bias=False)) if varied and len(held) > 2 else float("nan"),
-        "kurtosis": float(stats.kurtosis(held, bias=False)) if varied and len(held) > 3 else float("nan"),
-    }
 
 
 def change_of_rmse(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -173,11 +144,17 @@ def _table(scores: pd.DataFrame, change: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index().merge(change, on=keys, how="left")
 
 
+def _described(values: Float64) -> dict[str, float]:
+    """Statistics of values by the names of a table."""
+    names = {"sd": "SD", "cv_pct": "CV [%]"}
+    return {names.get(name, name): value for name, value in describe(values).items()}
+
+
 def _statistics(view: Views) -> pd.DataFrame:
     """Statistics of the local samples and of the library."""
     rows = [
-        {"property": view.soil.code, "samples": f"local, {view.soil.code}", **statistics_of(view.values)},
-        {"property": view.soil.code, "samples": f"library, {view.taught}", **statistics_of(view.lent)},
+        {"property": view.soil.code, "samples": f"local, {view.soil.code}", **_described(view.values)},
+        {"property": view.soil.code, "samples": f"library, {view.taught}", **_described(view.lent)},
     ]
     return pd.DataFrame(rows)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from geosoil.errors import InputError
-from geosoil.prep.statistics import STATISTICS, describe, rpd_class
+from geosoil.prep.statistics import STATISTICS, describe
 
 
 def test_statistics_equal_those_of_pandas() -> None:
@@ -44,15 +44,3 @@ def test_what_is_not_defined_is_not_a_number() -> None:
     with pytest.raises(InputError) as caught:
         describe([np.nan])
     assert caught.value.code == "GS-SAMPLES-FEW"
-
-
-def test_a_class_begins_at_its_limit() -> None:
-    assert [rpd_class(one) for one in (0.3, 1.399, 1.4, 1.999, 2.0, 9.0, float("nan"))] == [
-        "poor",
-        "poor",
-        "fair",
-        "fair",
-        "good",
-        "good",
-        "undefined",
-    ]

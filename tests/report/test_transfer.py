@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from geosoil.jobs.compare_spectra import scores_of
-from geosoil.report.transfer import Views, _table, _verdict, change_of_rmse, statistics_of, write_transfer
+from geosoil.report.transfer import Views, _table, _verdict, change_of_rmse, write_transfer
 from geosoil.score import rpd_class
 from geosoil.soil import property_of
 
@@ -41,20 +41,6 @@ def test_changes_are_against_the_first_model_of_the_same_repeat() -> None:
     assert list(rows[["change", "better"]].loc["Mixture"]) == pytest.approx([37.5, 1.0])
     assert list(rows[["change", "better"]].loc["Library"]) == pytest.approx([-25.0, 0.0])
     assert rows.loc["Mixture", "change_sd"] == pytest.approx(np.std([25, 50], ddof=1))
-
-
-def test_statistics_are_those_of_the_values_without_gaps() -> None:
-    values = np.random.default_rng(1).lognormal(1, 0.7, 200)
-    found = statistics_of([*values, np.nan])
-    frame = pd.DataFrame({"soc": values})
-    names = {"n": "count", "least": "min", "mean": "mean", "median": "median", "SD": "std", "skewness": "skew"}
-    for name, function in {**names, "kurtosis": "kurt"}.items():
-        wanted = float(frame.agg(function).iloc[0])
-        assert found[name] == pytest.approx(wanted), name
-    assert found["CV [%]"] == pytest.approx(100 * float(frame["soc"].std()) / float(frame["soc"].mean()))
-    constant = statistics_of([2.0, 2.0, 2.0, 2.0])
-    assert constant["SD"] == 0
-    assert np.isnan(constant["skewness"])
 
 
 def test_the_report_names_the_best_way_and_what_it_gains(tmp_path: Path) -> None:
