@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: Seconds that work in flight may take to end after a stop; a thread in the middle of a long call is then left to it.
 GRACE_S = 3.0
+#: Seconds that a scheduler has to answer.
+CONNECT_S = 10.0
 #: Seconds without a result after which a cluster is asked whether it still has workers, and how long it may have none.
 _SILENCE_S, _NO_WORKER_S = 5.0, 30.0
 
@@ -189,7 +191,7 @@ def _connect(address: str) -> Any:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise _lost(address, str(error)) from error
     try:

@@ -272,7 +272,8 @@ class TestCluster:
                 lambda client, item: client.submit(double, item), collect, range(50), address=address, stop=Stop()
             )
 
-    def test_an_address_where_nobody_listens_is_an_error_that_names_it(self) -> None:
+    def test_an_address_where_nobody_listens_is_an_error_that_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("geosoil.grid.sweep.CONNECT_S", 1.0)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
