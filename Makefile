@@ -9,7 +9,7 @@ demo: install
 	$(BIN)/geosoil demo demo --overwrite
 
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 2
 
 lint: install-dev
 	$(BIN)/ruff check .
