@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,12 @@ _ODD = {
 
 def is_spectrometer_file(path: Path) -> bool:
     """Whether a path is a file of a spectrometer, or a folder of some with nothing but text and tables beside."""
-    if path.is_dir():
-        held = {one.suffix.lower() for one in path.iterdir()}
-        return bool(held & _INSTRUMENTS) and held <= _INSTRUMENTS | _TABLES | {".md", ""}
-    return path.is_file() and path.suffix.lower() in _INSTRUMENTS
+    with suppress(OSError):  # what is no path at all, or must not be read, is said by who opens it
+        if path.is_dir():
+            held = {one.suffix.lower() for one in path.iterdir()}
+            return bool(held & _INSTRUMENTS) and held <= _INSTRUMENTS | _TABLES | {".md", ""}
+        return path.is_file() and path.suffix.lower() in _INSTRUMENTS
+    return False
 
 
 def tell_spectra(source: Path | pd.DataFrame) -> dict[str, Any] | None:
