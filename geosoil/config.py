@@ -211,15 +211,24 @@ class FusionConfig(_Record):
     penalty: float | None = Field(None, ge=0, description="of ridge; default: that of the least left-out error")
     components: int | None = Field(None, ge=1)
     window: int | None = Field(None, ge=1)
+    hidden: tuple[int, ...] | None = Field(None, min_length=1)
     latent: int | None = Field(None, ge=1)
     dropout: float | None = Field(None, ge=0, lt=1)
     mmd: float | None = Field(None, ge=0)
     sad: float | None = Field(None, ge=0)
     kld: float | None = Field(None, ge=0)
     mse: float | None = Field(None, ge=0)
+    unbiased: bool | None = None
+    widths: tuple[float, ...] | None = Field(None, min_length=1)
     convention: Literal["corrected", "published"] | None = None
+    base: Literal["none", "input", "linear"] | None = None
+    scale_output: bool | None = None
+    output: Literal["linear", "sigmoid"] | None = None
     learning_rate: float | None = Field(None, gt=0)
     epochs: int | None = Field(None, ge=1)
+    batch: int | None = Field(None, ge=1)
+    clip: float | None = Field(None, gt=0)
+    noise: float | None = Field(None, ge=0)
     members: int | None = Field(None, ge=1)
     n_draws: int | None = Field(None, ge=0)
     seed_search: int | None = Field(None, ge=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from geosoil.config import Study, load_study
+from geosoil.config import FusionConfig, Study, load_study
 from geosoil.errors import UsageError
+from geosoil.models.fusion_settings import FusionSettings
 
 FILES = '[samples]\npath = "a.csv"\n[scene]\npath = "b.tif"\n'
 
@@ -61,3 +63,11 @@ def test_paths_may_be_path_objects(tmp_path: Path) -> None:
     study = Study(samples={"path": tmp_path / "a.csv"}, scene={"path": [tmp_path / "b.tif", "c.tif"]})
     assert study.samples.path == str(tmp_path / "a.csv")
     assert study.scene.path == (str(tmp_path / "b.tif"), "c.tif")
+
+
+def test_every_choice_of_the_fusion_can_be_made_in_a_study() -> None:
+    choices = {one.name for one in fields(FusionSettings)}
+    assert choices == set(FusionConfig.model_fields) - {"neighbours", "angle"}
+    chosen = {"hidden": (32, 16), "widths": (1.0, 2.0), "base": "linear", "unbiased": True, "batch": 8}
+    study = Study(name="clay", property="clay", fusion={"kind": "vae", **chosen})
+    assert study.fusion.changes() == chosen

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import dask.threaded
 
 from geosoil.errors import GeosoilError, InterruptedRunError, ResourceError
+from geosoil.types import Progress
 
-__all__ = ["Stop", "listen", "sweep_cluster", "sweep_threads"]
+__all__ = ["Stop", "listen", "stoppable", "sweep_cluster", "sweep_threads"]
 
 T = TypeVar("T")
 
@@ -89,6 +90,19 @@ def listen(stop: Stop) -> Iterator[None]:
             # None: a handler that was not set from Python, which cannot be set again.
             if old is not None:
                 signal.signal(number, old)
+
+
+def stoppable(progress: Progress, stop: Stop) -> Progress:
+    """A progress callback that ends a run which writes nothing before its end, once it was asked to stop."""
+
+    def tick(done: int, total: int, message: str) -> None:
+        if stop.asked:
+            code = stop.error("").code
+            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
+            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
+        progress(done, total, message)
+
+    return tick
 
 
 def sweep_threads(work: Callable[[T], None], items: Sequence[T], *, num_workers: int, stop: Stop) -> None:

@@ -28,6 +28,7 @@ from .librarywhole import (
     join_tables,
     tell_faults,
 )
+from .spectra import TABLES
 from .spectravalues import QUANTITIES
 
 if TYPE_CHECKING:
@@ -183,11 +184,8 @@ def _folder(source: Any) -> Path | None:
 def _beside(files: list[Path]) -> list[Path]:
     """The files, and the tables beside them that may hold their values."""
     folders = {path.parent for path in files}
-    more = {one for folder in folders for one in folder.iterdir() if one.is_file() and one.suffix.lower() in _VALUES}
+    more = {one for folder in folders for one in folder.iterdir() if one.is_file() and one.suffix.lower() in TABLES}
     return sorted({*files, *more})
-
-
-_VALUES = (".csv", ".txt", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm")
 
 
 def _put_together(items: Any, settings: _Settings, progress: Progress) -> xr.DataArray:

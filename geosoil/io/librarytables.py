@@ -27,7 +27,7 @@ from .librarychecks import saturated
 from .librarylayouts import Layout, first_of, layout_of
 from .librarytold import DESCRIPTION, Description, Told
 from .libraryvalues import Values, join_values, take_values
-from .spectra import open_spectra
+from .spectra import SPECTROMETERS, TABLES, TEXTS, open_spectra
 from .spectratables import WideTable, read_frame, read_wide
 from .spectravalues import QUANTITIES
 from .tables import read_table
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Item", "LibraryTable", "find_items", "read_item"]
 
-_TEXT = (".csv", ".txt", ".tsv", ".tab")
-_TABLES = (*_TEXT, ".parquet", ".pq", ".xlsx", ".xlsm")
-_SPECTROMETERS = (".asd", ".sed")
 #: A table of these is no table of spectra; it may be one of values.
 _NO_SPECTRA = frozenset({"GS-SPECTRA-COLUMNS", "GS-WAVELENGTH-UNIT", "GS-SPECTRA-EMPTY"})
 #: Bytes of a text table in which its header ends.
@@ -179,13 +176,13 @@ def _paths_of(path: Path) -> list[tuple[Path, bool]]:
             f"{short_name(str(path))} {'holds no tables' if path.is_dir() else 'does not exist'}",
             code="GS-FILE-MISSING",
             details=[f"looked for: {path}"],
-            hint=f"tables and spectra end in {listing((*_TABLES, *_SPECTROMETERS), 10)}",
+            hint=f"tables and spectra end in {listing((*TABLES, *SPECTROMETERS), 10)}",
         )
     return [(one, False) for one in sorted(found)]
 
 
 def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in (*_TABLES, *_SPECTROMETERS) and path.name != DESCRIPTION
+    return path.suffix.lower() in (*TABLES, *SPECTROMETERS) and path.name != DESCRIPTION
 
 
 def _hidden(path: Path, folder: Path) -> bool:
@@ -193,11 +190,11 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _items(paths: Sequence[tuple[Path, bool]], told: dict[Path, Told | None]) -> list[Item]:
-    stems = Counter(path.stem for path, _ in paths if path.suffix.lower() not in _SPECTROMETERS)
+    stems = Counter(path.stem for path, _ in paths if path.suffix.lower() not in SPECTROMETERS)
     sources = Counter(one.source for path, _ in paths if (one := told[path]) is not None)
     items, folders = [], dict[tuple[Path, Told | None], list[Path]]()
     for path, named in paths:
-        if path.suffix.lower() in _SPECTROMETERS:
+        if path.suffix.lower() in SPECTROMETERS:
             folders.setdefault((path.parent, told[path]), []).append(path)
             continue
         one = told[path] or Told(str(path))
@@ -275,7 +272,7 @@ def _columns(path: Path) -> list[str]:
     try:
         if kind in (".parquet", ".pq"):
             return [str(name) for name in pq.read_schema(path).names]
-        if kind in _TEXT:
+        if kind in TEXTS:
             with path.open("rb") as file:
                 first = file.readline(_HEADER).decode("utf-8-sig", "replace").rstrip("\r\n")
             return [cell.strip().strip('"') for cell in first.split(max(",;\t|", key=first.count))]
@@ -291,7 +288,7 @@ def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str])
     if ids is None and layout is not None:
         ids = first_of(columns, layout.ids)
     quantity: Any = told.quantity or (layout.quantity if layout else "") or None
-    if len(item.files) > 1 or item.files[0].suffix.lower() in _SPECTROMETERS:
+    if len(item.files) > 1 or item.files[0].suffix.lower() in SPECTROMETERS:
         spectra = open_spectra(item.files)
         return spectra, np.zeros(spectra.sizes["sample"], np.bool_)
     wanted = _wanted(columns, layout)
@@ -384,7 +381,7 @@ def _with_values(
     if own:
         return table, 0, []
     for path in sorted(folder.iterdir()):
-        if path in item.files or path.suffix.lower() not in _TABLES or _has_bands(path):
+        if path in item.files or path.suffix.lower() not in TABLES or _has_bands(path):
             continue
         beside = read_table(path).frame
         its = layout or layout_of([str(name) for name in beside.columns])

@@ -26,12 +26,15 @@ from .spectrometer import Measured, read_asd, read_sed
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64
 
-__all__ = ["open_spectra"]
+__all__ = ["SPECTROMETERS", "TABLES", "TEXTS", "open_spectra"]
 
-_INSTRUMENTS = {".asd": read_asd, ".sed": read_sed}
+#: Suffixes of spectrometers' files, and what reads them.
+SPECTROMETERS = {".asd": read_asd, ".sed": read_sed}
 #: Suffixes that ASD's older programs number their files by.
 _NUMBERED = re.compile(r"\.\d{3}")
-_TABLES = (".csv", ".txt", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm")
+#: Suffixes of tables of text, and of all tables that may hold spectra.
+TEXTS = (".csv", ".txt", ".tsv", ".tab")
+TABLES = (*TEXTS, ".parquet", ".pq", ".xlsx", ".xlsm")
 #: Column names that are an id, when nobody says which one is.
 _IDS = (
     "id",
@@ -152,9 +155,9 @@ def _files(source: PathLike | Iterable[PathLike]) -> list[Path]:
 def _files_of(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    known = (*_INSTRUMENTS, *_TABLES)
+    known = (*SPECTROMETERS, *TABLES)
     if path.is_dir():
-        found = [one for one in path.iterdir() if one.is_file() and (_instrument(one) or one.suffix.lower() in _TABLES)]
+        found = [one for one in path.iterdir() if one.is_file() and (_instrument(one) or one.suffix.lower() in TABLES)]
         # Tables beside instruments' files are lists of samples and the like.
         found = [one for one in found if _instrument(one)] or found
     else:
@@ -174,7 +177,7 @@ def _files_of(path: Path) -> list[Path]:
 def _instrument(path: Path) -> str:
     """The suffix of an instrument's kind of file; empty for a table."""
     suffix = path.suffix.lower()
-    return suffix if suffix in _INSTRUMENTS else ".asd" if _NUMBERED.fullmatch(suffix) else ""
+    return suffix if suffix in SPECTROMETERS else ".asd" if _NUMBERED.fullmatch(suffix) else ""
 
 
 def _parts(paths: Sequence[Path], id_column: str | None, unit: str | None) -> list[_Part]:
@@ -182,7 +185,7 @@ def _parts(paths: Sequence[Path], id_column: str | None, unit: str | None) -> li
     tables = [path for path in paths if path not in set(instruments)]
     parts = [_of_table(read_wide(path, unit=unit), short_name(str(path)), id_column) for path in tables]
     if instruments:
-        measured = [_INSTRUMENTS[_instrument(path)](path) for path in instruments]
+        measured = [SPECTROMETERS[_instrument(path)](path) for path in instruments]
         parts.append(_of_instruments(instruments, measured))
     return parts
 

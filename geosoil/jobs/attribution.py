@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from geosoil.bands import Bands
-from geosoil.errors import InterruptedRunError, UsageError, listing
-from geosoil.grid.sweep import Stop, listen
+from geosoil.errors import UsageError, listing
+from geosoil.grid.sweep import Stop, listen, stoppable
 from geosoil.io.geotiff import write_cube
 from geosoil.jobs.attribution_data import Part, Rows, part_of, patches_of_samples, prepared, spectra_of
 from geosoil.jobs.staging import staged
@@ -174,7 +174,7 @@ def explain(
     _check(bundle, other, scene, mapped=mapped, draws=draws, step_nm=step_nm)
     wanted = _targets(bundle, properties)
     stop = Stop()
-    tick = _stoppable(progress, stop)
+    tick = stoppable(progress, stop)
     reading = _Reading(bundle, data, scene, background, window, region, quantity, id, crs, seed)
     titles = [_title(bundle.targets[place]) for place in wanted]
     spectral = isinstance(bundle.predictor, SpectralPredictor)
@@ -191,7 +191,7 @@ def explain(
         if folder is not None:
             if part is not None:
                 record["maps"] = [_map(folder, bundle, one, part, far, drawing, step_nm, tick) for one in found]
-            _write(folder, bundle, made)
+            _write(folder, bundle, made, rows, far)
         return made
 
     with listen(stop):
@@ -249,19 +249,6 @@ def _targets(bundle: Bundle, properties: Sequence[str] | None) -> list[int]:
         )
     chosen = set(properties or codes)
     return [place for place, target in enumerate(bundle.targets) if target.soil_property.code in chosen]
-
-
-def _stoppable(progress: Progress, stop: Stop) -> Progress:
-    """A progress callback that ends the run once it was asked to stop."""
-
-    def tick(done: int, total: int, message: str) -> None:
-        if stop.asked:
-            code = stop.error("").code
-            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
-            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-        progress(done, total, message)
-
-    return tick
 
 
 @dataclass(frozen=True, eq=False)
@@ -522,7 +509,7 @@ def _file_names(
     return [TABLE, VALUES, RECORD, REPORT, *maps, *plots]
 
 
-def _write(folder: Path, bundle: Bundle, made: Explanation) -> None:
+def _write(folder: Path, bundle: Bundle, made: Explanation, rows: Rows, background: Rows) -> None:
     """Tables, values, record, report and plots."""
     made.table.to_csv(folder / TABLE, index=False, float_format="%.6g")
     arrays: dict[str, Any] = {"samples": np.array(made.samples)}
@@ -541,10 +528,7 @@ def _write(folder: Path, bundle: Bundle, made: Explanation) -> None:
     (folder / RECORD).write_text(
         json.dumps(made.record, indent=1, ensure_ascii=False, allow_nan=False, default=float) + "\n", encoding="utf-8"
     )
-    source = made.record["data"]
-    rows = Rows(np.empty((source["rows"], 0)), made.samples, source["source"], tuple(source["notes"]))
-    far = Rows(np.empty((made.record["background"]["rows"], 0)), (), made.record["background"]["source"])
-    shown = [_shown(bundle, one, rows, far) for one in made.outputs]
+    shown = [_shown(bundle, one, rows, background) for one in made.outputs]
     figures = write_attributions(folder / REPORT, bundle.card.name, shown, made.against)
     for name, figure in figures.items():
         (folder / f"{name}.png").write_bytes(png(figure))

@@ -19,20 +19,18 @@ from geosoil.io.positions import locate
 from geosoil.io.spectra import open_spectra
 from geosoil.io.tables import read_table
 from geosoil.jobs.matching import Masks, Reading, Scene, prepare
+from geosoil.jobs.predict import on_model
 from geosoil.jobs.task import Task
 from geosoil.models.bundle import Bundle
-from geosoil.prep.resample import gaussian_weights, linear_weights, resample
 from geosoil.types import PathLike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Float32, Int64
 
 __all__ = ["Part", "Rows", "part_of", "patches_of_samples", "prepared", "spectra_of"]
 
-#: Wavelengths of spectra and model are the same within this, nm.
-_SAME_NM = 0.05
 #: Windows that cells of a whole scene are drawn from, and their edge.
 _PLACES, _EDGE = 64, 8
 
@@ -76,15 +74,14 @@ def spectra_of(
     Raises
     ------
     InputError
-        As `open_spectra` and `gaussian_weights`; ``GS-SPECTRA-EMPTY`` where no whole spectrum is left.
+        As `open_spectra` and `on_bands`; ``GS-SPECTRA-EMPTY`` where no whole spectrum is left.
     ModelError
         ``GS-MODEL-BANDS``: the model does not know its wavelengths.
     """
     spectra = source if isinstance(source, xr.DataArray) else open_spectra(source, quantity=quantity, id=id)
-    wavelength = np.asarray(bundle.card.wavelength_nm, np.float64)
-    if not len(wavelength):
+    if not bundle.card.wavelength_nm:
         raise ModelError(f"model {bundle.card.name!r} does not know its wavelengths", code="GS-MODEL-BANDS")
-    rows = _on_bands(bundle, np.asarray(spectra.values, np.float64), spectra["wavelength"].values.astype(np.float64))
+    rows = on_model(spectra, bundle)
     whole = np.asarray(np.isfinite(rows).all(axis=1))
     names = [str(name) for name in spectra["sample"].values]
     where = "spectra" if isinstance(source, (pd.DataFrame, xr.DataArray)) else Path(source).name
@@ -101,17 +98,6 @@ def spectra_of(
         notes.append(f"{len(gone)} spectra with missing values are left out: {listing(gone, 5)}")
     kept = tuple(name for name, one in zip(names, whole, strict=True) if one)
     return Rows(rows[whole], kept, where, tuple(notes))
-
-
-def _on_bands(bundle: Bundle, rows: Float64, source_nm: Float64) -> Float64:
-    """Spectra as the model's bands see them; linearly where their widths are not known."""
-    wavelength = np.asarray(bundle.card.wavelength_nm, np.float64)
-    if len(source_nm) == len(wavelength) and np.abs(source_nm - wavelength).max() <= _SAME_NM:
-        return rows
-    fwhm = np.asarray(bundle.card.fwhm_nm, np.float64)
-    if len(fwhm) and fwhm.min() > 0:
-        return np.asarray(resample(rows, gaussian_weights(source_nm, wavelength, fwhm)), np.float64)
-    return np.asarray(resample(rows, linear_weights(source_nm, wavelength)), np.float64)
 
 
 def prepared(bundle: Bundle, scene: Scene, *, crs: str | None = None) -> tuple[Task, xr.DataArray]:

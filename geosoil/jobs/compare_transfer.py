@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from geosoil.config import Study
+from geosoil.config import RegressionKind, Study
 from geosoil.jobs.compare_spectra import (
     HEADS,
     SpectraVariant,
@@ -19,10 +19,11 @@ from geosoil.jobs.compare_spectra import (
 )
 from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
 from geosoil.jobs.inversion import SpectralRecipe
-from geosoil.jobs.lending import lend, preprocess_of_library, source_of, teaches_same, transform_of_library
+from geosoil.jobs.lending import lend, preprocess_of_library, source_of, taught, teaches_same, transform_of_library
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer
 from geosoil.models.library_heads import KINDS, TUNED, localised
+from geosoil.models.net_head import NETS
 from geosoil.report.transfer import Views, write_transfer
 from geosoil.types import PathLike, Progress, quiet
 
@@ -45,8 +46,6 @@ LABELS = {
 }
 #: Ways that have a regression of their own.
 _OWN_HEAD = frozenset({"spiked", "neighbours", "mixture"})
-#: Regressions that a network of the library can be tuned as.
-_NETS = ("resnet", "cnn")
 
 
 def transfer_variants(study: Study, data: PairSet) -> list[SpectraVariant]:
@@ -70,8 +69,8 @@ def _heads(study: Study, kind: str) -> Sequence[str | None]:
         return (None,)
     heads = study.compare.heads
     if kind in TUNED:
-        return [head for head in heads if head in _NETS] or (None,)
-    return [head for head in heads if head not in {"fd-rf"}]
+        return [head for head in heads if head in NETS] or (None,)
+    return [head for head in heads if head in get_args(RegressionKind)]
 
 
 def _sources(study: Study, kind: str) -> list[tuple[tuple[str, ...], str]]:
@@ -122,16 +121,16 @@ def compare_transfer(
     write_table(folder, "fits.csv", fits)
     write_scores(folder, scores)
     progress(0, 1, "plots and report")
-    write_transfer(folder, study.name, predictions, scores, [_views(study, data, variants[0].recipe, place)
-                                                             for place in range(len(data.properties))])  # fmt: skip
+    views = [_views(study, data, variants[0].recipe, place) for place in range(len(data.properties))]
+    write_transfer(folder, study.name, predictions, scores, views)
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
 
 
 def _views(study: Study, data: PairSet, recipe: SpectralRecipe, place: int) -> Views:
     """The library and the samples of a property, in the plane in which the library's spectra vary most."""
-    source = source_of(data, recipe, place)
     preprocess = preprocess_of_library(data, recipe)
+    source = source_of(data, recipe, place, preprocess)
     local = np.asarray(preprocess.apply(data.of(recipe.spectra)), np.float64)
     values = data.values[:, place]
     known = np.isfinite(values)
@@ -146,7 +145,7 @@ def _views(study: Study, data: PairSet, recipe: SpectralRecipe, place: int) -> V
         chosen = partition(study, data, "kennard-stone", study.seed) < 0
     return Views(
         soil=data.properties[place],
-        taught=_taught(data, place),
+        taught=taught(data, place),
         library=(source.X - middle) @ axes[:2].T,
         local=(local - middle) @ axes[:2].T,
         instances=kept,
@@ -154,10 +153,3 @@ def _views(study: Study, data: PairSet, recipe: SpectralRecipe, place: int) -> V
         values=values[known],
         lent=transform_of_library(data, recipe, place).inverse(source.y),
     )
-
-
-def _taught(data: PairSet, place: int) -> str:
-    """Code of the property that the library teaches."""
-    if data.library is None:
-        raise ValueError("there is no library")
-    return data.library.codes[place if teaches_same(data) else 0]

@@ -13,7 +13,7 @@ from geosoil.errors import listing
 from geosoil.io.qgis.layer import statistic_in_words
 from geosoil.jobs.counts import say_counts
 from geosoil.jobs.cubes import describe_cube
-from geosoil.jobs.measured import describe_spectra
+from geosoil.jobs.measured import describe_property, describe_spectra
 from geosoil.soil import properties
 
 __all__ = ["describe"]
@@ -185,9 +185,8 @@ def _samples(found: Mapping[str, Any]) -> list[str]:
     if "crs_hint" in found:
         lines.append(f"the names of the coordinates hint at {found['crs_hint']}; it has to be stated: crs in [samples]")
     for one in found["values"]:
-        unit = {None: "unit not stated", "1": "no unit"}.get(one["unit"], f"unit {one['unit']}")
         how = ", depths in the headers" if one["wide"] else ""
-        lines.append(f"{one['name'].lower()} ({one['property']}) from {listing(one['columns'], 6)}, {unit}{how}")
+        lines.append(describe_property(one) + how)
     if not found["values"]:
         lines.append(
             f"no column of a property that geosoil knows ({', '.join(sorted(properties()))}) is recognised; "

@@ -186,7 +186,8 @@ class TrainingFits:
             head = fit_head(X, y, recipe.head, groups=sample, seed=self.seed)
             return head, float(y.min()), float(y.max())
         source = self._once(
-            ("source", recipe.steps, recipe.sources, place), lambda: source_of(self.data, recipe, place)
+            ("source", recipe.steps, recipe.sources, place),
+            lambda: source_of(self.data, recipe, place, self._preprocess(recipe)),
         )
         pretrained = self.lent.get(lending_key(recipe, place))
         head = fit_with_library(X, y, source, recipe.transfer, pretrained, groups=sample, seed=self.seed)
@@ -202,12 +203,15 @@ class TrainingFits:
         return self.data.of(recipe.spectra)[self.rows]
 
     def _preprocess(self, recipe: SpectralRecipe) -> Preprocess:
+        found: Preprocess
         if recipe.transfer is not None:
-            return preprocess_of_library(self.data, recipe)
+            key = ("preprocess", "library", recipe.steps, recipe.sources)
+            found = self._once(key, lambda: preprocess_of_library(self.data, recipe))
+            return found
         spectra = "laboratory" if recipe.spectra == "laboratory" else "satellite"
-        key = ("preprocess", spectra, recipe.steps)
-        found: Preprocess = self._once(
-            key, lambda: Preprocess.fit(self._given(recipe), self.data.wavelength_nm, recipe.steps)
+        found = self._once(
+            ("preprocess", spectra, recipe.steps),
+            lambda: Preprocess.fit(self._given(recipe), self.data.wavelength_nm, recipe.steps),
         )
         return found
 

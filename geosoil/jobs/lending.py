@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geosoil.config import LibraryConfig, Study
-from geosoil.errors import InputError, UsageError, listing
-from geosoil.jobs.libraries import library_for
+from geosoil.errors import InputError, UsageError
+from geosoil.jobs.libraries import check_sources, library_for
 from geosoil.models.library_heads import Pretrained, pretrain_for
 from geosoil.models.source import Source
 from geosoil.prep.spectra import Preprocess
@@ -36,6 +36,7 @@ __all__ = [
     "preprocess_of_library",
     "range_of",
     "source_of",
+    "taught",
     "teaches_same",
     "transform_of_library",
 ]
@@ -58,18 +59,17 @@ def lend(data: PairSet, recipes: Sequence[SpectralRecipe], seed: int, progress: 
 
     They see no local sample, so that a fold may use them whatever it holds out.
     """
+    asked = ((recipe, recipe.transfer, place) for recipe in recipes for place in range(len(recipe.transforms)))
     wanted = {
-        lending_key(recipe, place): (recipe, place)
-        for recipe in recipes
-        for place in range(len(recipe.transforms))
-        if lending_key(recipe, place) is not None
+        key: (recipe, transfer, place)
+        for recipe, transfer, place in asked
+        if transfer is not None and (key := lending_key(recipe, place)) is not None
     }
     found = {}
-    for number, (key, (recipe, place)) in enumerate(wanted.items()):
-        if recipe.transfer is None:
-            continue
+    for number, (key, (recipe, transfer, place)) in enumerate(wanted.items()):
         progress(number, len(wanted), "training on the library")
-        found[key] = pretrain_for(source_of(data, recipe, place), recipe.transfer, seed)
+        source = source_of(data, recipe, place, preprocess_of_library(data, recipe))
+        found[key] = pretrain_for(source, transfer, seed)
     if wanted:
         progress(len(wanted), len(wanted), "training on the library")
     return found
@@ -98,7 +98,7 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
     if len(found.kept) < len(data.bands):
         log.warning("%d of the samples' bands are cut: the library lacks them", len(data.bands) - len(found.kept))
         data = data.of_bands(found.kept)
-    _check_sources(found, config.nearby)
+    check_sources(found.source, config.nearby)
     data = replace(data, library=found, report={**data.report, "library": found.report})
     for place, soil in enumerate(data.properties):
         _check_values(data, place, study.how(soil.code).transform or soil.transform)
@@ -107,10 +107,11 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
 
 def _check_values(data: PairSet, place: int, kind: str) -> None:
     """Refuse values of which nothing can be learned, or that their transform does not take, before anything is run."""
-    library, local = _library(data), data.values[:, place]
-    lent = _values(data, place)
-    taught = library.codes[place if teaches_same(data) else 0]
-    for whose, code, values in (("samples", data.properties[place].code, local), ("library", taught, lent)):
+    local, lent = data.values[:, place], _values(data, place)
+    for whose, code, values in (
+        ("samples", data.properties[place].code, local),
+        ("library", taught(data, place), lent),
+    ):
         held = values[np.isfinite(values)]
         if np.ptp(held) == 0:
             raise InputError(
@@ -145,21 +146,8 @@ def _rows(library: LibrarySet, recipe: SpectralRecipe) -> Bool:
     """Its samples that are of the recipe's data sets."""
     if not recipe.sources:
         return np.ones(len(library.source), np.bool_)
-    _check_sources(library, recipe.sources)
+    check_sources(library.source, recipe.sources)
     return np.isin(library.source, recipe.sources)
-
-
-def _check_sources(library: LibrarySet, sources: Sequence[str]) -> None:
-    """Refuse names of data sets that the library does not have, or not any more."""
-    held = sorted(set(library.source.tolist()))
-    missing = sorted(set(sources) - set(held))
-    if missing:
-        raise InputError(
-            f"the library has no data set {listing(missing, 3)}"[:99],
-            code="GS-LIBRARY-SOURCE",
-            details=[f"its data sets: {listing(held, 20)}"],
-            hint="correct the names in [library]",
-        )
 
 
 def teaches_same(data: PairSet) -> bool:
@@ -167,9 +155,17 @@ def teaches_same(data: PairSet) -> bool:
     return tuple(_library(data).codes) == tuple(soil.code for soil in data.properties)
 
 
+def taught(data: PairSet, place: int) -> str:
+    """Code of the property that the library teaches for the samples' property of this place."""
+    return _library(data).codes[_column(data, place)]
+
+
+def _column(data: PairSet, place: int) -> int:
+    return place if teaches_same(data) else 0
+
+
 def _values(data: PairSet, place: int) -> Float64:
-    library = _library(data)
-    return np.asarray(library.values[:, place if teaches_same(data) else 0], np.float64)
+    return np.asarray(_library(data).values[:, _column(data, place)], np.float64)
 
 
 def preprocess_of_library(data: PairSet, recipe: SpectralRecipe) -> Preprocess:
@@ -193,11 +189,10 @@ def _shared_transform(data: PairSet, place: int, kind: str) -> TargetTransform:
     return TargetTransform.fit(np.concatenate([values[np.isfinite(values)], low]), kind)
 
 
-def source_of(data: PairSet, recipe: SpectralRecipe, place: int) -> Source:
-    """The library's samples that have a value, preprocessed and on the transformed scale."""
+def source_of(data: PairSet, recipe: SpectralRecipe, place: int, preprocess: Preprocess) -> Source:
+    """The library's samples that have a value, preprocessed (`preprocess_of_library`), on the transformed scale."""
     library, values = _library(data), _values(data, place)
     used = _rows(library, recipe) & np.isfinite(values)
-    preprocess = preprocess_of_library(data, recipe)
     transform = transform_of_library(data, recipe, place)
     _, origin = np.unique(library.source[used], return_inverse=True)
     return Source(

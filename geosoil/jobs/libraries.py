@@ -13,7 +13,7 @@ import pandas as pd
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.librarychecks import copies_of, upside_down
-from geosoil.prep.resample import gaussian_weights, linear_weights, resample
+from geosoil.prep.resample import band_weights, resample
 from geosoil.soil import properties
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float64, Int64
 
-__all__ = ["LEAK_TOLERANCE", "LibrarySet", "library_for"]
+__all__ = ["LEAK_TOLERANCE", "LibrarySet", "check_sources", "library_for"]
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,6 @@ class LibrarySet:
         """The usual transform of the first property."""
         known = properties().get(self.codes[0])
         return known.transform if known is not None else "none"
-
-    @property
-    def origin(self) -> Int64:
-        """Number of each sample's data set, in the order of their names."""
-        return np.asarray(np.unique(self.source, return_inverse=True)[1], np.int64)
 
     def take(self, rows: Int64 | Bool) -> LibrarySet:
         """Some of the samples."""
@@ -200,7 +195,9 @@ def _bands(bands: Bands | ArrayLike, fwhm_nm: ArrayLike | None) -> Bands:
     """Bands with wavelengths, widths where they are known."""
     if not isinstance(bands, Bands):
         centres = np.atleast_1d(np.asarray(bands, np.float64))
-        widths = () if fwhm_nm is None else tuple(np.broadcast_to(np.asarray(fwhm_nm, np.float64), centres.shape))
+        widths = (
+            () if fwhm_nm is None else tuple(np.broadcast_to(np.asarray(fwhm_nm, np.float64), centres.shape).tolist())
+        )
         bands = Bands(
             tuple(f"{one:.10g}" for one in centres), wavelength_nm=tuple(centres.tolist()), fwhm_nm=tuple(widths)
         )
@@ -237,17 +234,22 @@ def _codes(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     )
 
 
-def _of_sources(source: NDArray[np.str_], sources: Sequence[str], leave_out: Sequence[str]) -> Bool:
-    """Samples of the data sets that are wanted."""
+def check_sources(source: NDArray[np.str_], names: Sequence[str]) -> None:
+    """Refuse names of data sets that a library does not have: InputError ``GS-LIBRARY-SOURCE``."""
     held = sorted(set(source.tolist()))
-    unknown = [name for name in (*sources, *leave_out) if name not in held]
+    unknown = [name for name in names if name not in held]
     if unknown:
         raise InputError(
             f"the library has no data set {listing(unknown, 3)}"[:99],
             code="GS-LIBRARY-SOURCE",
             details=[f"its data sets: {listing(held, 20)}"],
-            hint="correct the names",
+            hint="correct the names in [library]",
         )
+
+
+def _of_sources(source: NDArray[np.str_], sources: Sequence[str], leave_out: Sequence[str]) -> Bool:
+    """Samples of the data sets that are wanted."""
+    check_sources(source, (*sources, *leave_out))
     wanted = np.isin(source, sources) if sources else np.ones(len(source), np.bool_)
     return np.asarray(wanted & ~np.isin(source, leave_out), np.bool_)
 
@@ -267,26 +269,17 @@ def _enough(rows: Bool, table: pd.DataFrame, codes: Sequence[str], which: str) -
 
 def _weights(source_nm: Float64, wanted: Bands, uncovered: str) -> tuple[Int64, Float64]:
     """The bands that the library covers, and what each is of its own; raises where that is not all, or none."""
-    centres, widths = np.asarray(wanted.wavelength_nm), np.asarray(wanted.fwhm_nm or np.nan)
-    seen = np.isfinite(widths) & (widths > 0)
-    responses = bool(seen.all())
-
-    def weigh(places: Int64) -> Float64:
-        if responses:
-            return gaussian_weights(source_nm, centres[places], np.broadcast_to(widths, centres.shape)[places])
-        return linear_weights(source_nm, centres[places])
-
-    every = np.arange(len(centres))
+    centres, every = np.asarray(wanted.wavelength_nm), np.arange(len(wanted))
     try:
-        return every, weigh(every)
+        return every, band_weights(source_nm, wanted)
     except InputError as error:
         if error.code != "GS-RESAMPLE":
             raise
-    covered = np.array([_is_covered(weigh, place) for place in range(len(every))])
+    covered = np.array([_is_covered(source_nm, wanted, place) for place in range(len(wanted))])
     if uncovered == "cut" and covered.any():
         kept = np.flatnonzero(covered)
         log.info("%d bands that the library does not cover are cut", len(every) - len(kept))
-        return kept, weigh(kept)
+        return kept, band_weights(source_nm, wanted.take(kept.tolist()))
     missing = [f"{centre:g}" for centre in centres[~covered]]
     raise InputError(
         f"the library covers {int(covered.sum())} of {len(centres)} bands",
@@ -300,9 +293,9 @@ def _weights(source_nm: Float64, wanted: Bands, uncovered: str) -> tuple[Int64, 
     )
 
 
-def _is_covered(weigh: Any, place: int) -> bool:
+def _is_covered(source_nm: Float64, wanted: Bands, place: int) -> bool:
     try:
-        weigh(np.array([place]))
+        band_weights(source_nm, wanted.take([place]))
     except InputError:
         return False
     return True

@@ -24,10 +24,9 @@ from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
-from geosoil.jobs.maprun import MapRun, find_ledger
+from geosoil.jobs.maprun import PROJECT, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
-from geosoil.jobs.present import PROJECT, REPORT, open_points, present, shares_masked
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
 from geosoil.prep.masks import MaskRules
@@ -200,7 +199,7 @@ def map(
         # The tiles that are there have a size, whatever the memory would allow today.
         tile_size = _earlier_tile_size(folder)
     check_options(co or {})
-    points = open_points(samples)
+    points = None if samples is None else _points(samples)
     task, stack = prepare(
         models, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
     )
@@ -224,6 +223,9 @@ def map(
                 raise
             # A signal now comes too late to stop anything: what is left takes a moment.
             record = _record(run, ledger, started, command)
+            # Plots and vector files take a second to load, which the first tile need not wait for.
+            from geosoil.jobs.present import present, shares_masked
+
             if run.flags is not None:
                 record["masked"] = shares_masked(run.flags)
             if not any(one.valid for one in found.values()):
@@ -401,6 +403,12 @@ def _finished(run: MapRun) -> MapResult | None:
     statistics = tuple(Statistics.read(path) for path in run.maps)
     project, report = (path if path.exists() else None for path in (run.folder / PROJECT, run.folder / REPORT))
     return MapResult(run.folder, run.maps, run.plan.outputs, statistics, project, report, record)
+
+
+def _points(samples: Any) -> gpd.GeoDataFrame | None:
+    from geosoil.jobs.present import open_points
+
+    return open_points(samples)
 
 
 def _check_stop(stop: Stop, command: str) -> None:

@@ -30,11 +30,13 @@ from geosoil.types import Progress
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FLAGS", "MapRun", "find_ledger"]
+__all__ = ["FLAGS", "PROJECT", "REPORT", "MapRun", "find_ledger"]
 
 log = logging.getLogger(__name__)
 
 _LEDGER = "ledger.jsonl"
+#: Names of the project for QGIS and of the report in the output folder.
+PROJECT, REPORT = "maps.qgz", "report.html"
 #: Name of the flags in the output folder.
 FLAGS = "masked.tif"
 

@@ -12,19 +12,15 @@ import pandas as pd
 
 from geosoil.errors import InputError, listing
 from geosoil.io.preview import preview_samples
-from geosoil.io.spectra import open_spectra
+from geosoil.io.spectra import SPECTROMETERS, TABLES, open_spectra
 from geosoil.io.spectratables import WideTable, read_frame, read_wide
 from geosoil.io.tables import Table
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["describe_spectra", "is_spectrometer_file", "tell_spectra"]
+__all__ = ["describe_property", "describe_spectra", "is_spectrometer_file", "tell_spectra"]
 
-#: Suffixes of spectrometers' files.
-_INSTRUMENTS = frozenset({".asd", ".sed"})
-#: Suffixes of tables that may be wide ones of spectra.
-_TABLES = frozenset({".csv", ".txt", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm"})
 #: Fewest columns of a table of spectra; a few numbered columns are something else.
 _FEWEST = 30
 #: What is counted of spectra, in words.
@@ -43,8 +39,8 @@ def is_spectrometer_file(path: Path) -> bool:
     with suppress(OSError):  # what is no path at all, or must not be read, is said by who opens it
         if path.is_dir():
             held = {one.suffix.lower() for one in path.iterdir()}
-            return bool(held & _INSTRUMENTS) and held <= _INSTRUMENTS | _TABLES | {".md", ""}
-        return path.is_file() and path.suffix.lower() in _INSTRUMENTS
+            return bool(held & {*SPECTROMETERS}) and held <= {*SPECTROMETERS, *TABLES, ".md", ""}
+        return path.is_file() and path.suffix.lower() in SPECTROMETERS
     return False
 
 
@@ -57,7 +53,7 @@ def tell_spectra(source: Path | pd.DataFrame) -> dict[str, Any] | None:
         As `open_spectra`, for spectrometers' files.
     """
     measured = isinstance(source, Path) and is_spectrometer_file(source)
-    if isinstance(source, Path) and not measured and source.suffix.lower() not in _TABLES:
+    if isinstance(source, Path) and not measured and source.suffix.lower() not in TABLES:
         return None
     try:
         spectra = open_spectra(source)
@@ -128,10 +124,14 @@ def describe_spectra(told: Mapping[str, Any]) -> list[str]:
     lines.append(f"values are {names.get(told['quantity'], told['quantity'])}")
     lines += [f"{count} {_ODD[name]}" for name, count in told["odd"].items()]
     lines.append(f"other columns: {listing(told['columns'], 20) or 'none'}")
-    for one in told["properties"]:
-        unit = {None: "unit not stated", "1": "no unit"}.get(one["unit"], f"unit {one['unit']}")
-        lines.append(f"{one['name'].lower()} ({one['property']}) from {listing(one['columns'], 6)}, {unit}")
+    lines += [describe_property(one) for one in told["properties"]]
     return [*lines, *(f"note: {note}" for note in told["notes"])]
+
+
+def describe_property(told: Mapping[str, Any]) -> str:
+    """The columns that a property is taken from, and their unit."""
+    unit = {None: "unit not stated", "1": "no unit"}.get(told["unit"], f"unit {told['unit']}")
+    return f"{told['name'].lower()} ({told['property']}) from {listing(told['columns'], 6)}, {unit}"
 
 
 def _spacing(spacing_nm: list[float]) -> str:

@@ -119,8 +119,7 @@ def build_pairs(
     report: dict[str, Any] = {}
     # With a library to learn from, laboratory spectra alone are enough: they are what the model reads.
     alone = study.library is not None and satellite is None and config.satellite is None
-    scene_read = scene is not None or study.scene.path is not None
-    if not scene_read:
+    if scene is None and study.scene.path is None:
         which = "laboratory" if alone else "satellite"
         held, path = (laboratory, config.laboratory) if alone else (satellite, config.satellite)
         spectra = _spectra(_given(held, path, which, "spectra"), config, which)
@@ -134,8 +133,6 @@ def build_pairs(
         table = _values(study, samples, report)
         seen = _from_scene(study, scene, table, report, progress)
     least = LEAST_SAMPLES if study.library is None else LEAST_WITH_LIBRARY
-    if scene_read and not len(seen.names):  # before the names are compared: there are none to meet
-        raise _too_few(0, least, report)
     seen = replace(seen, laboratory=seen.satellite) if alone else _with_laboratory(seen, config, laboratory, report)
     if len(seen.names) < least:
         raise _too_few(len(seen.names), least, report)
@@ -318,6 +315,10 @@ def _one_each(
     found, place, counts = np.unique(names[whole], return_inverse=True, return_counts=True)
     mean = np.zeros((len(found), values.shape[1]))
     np.add.at(mean, place, values[whole])
+    dark = int((values[whole] <= 0).any(axis=1).sum())
+    if dark:
+        report[f"{which}_not_positive"] = dark
+        log.warning("%d %s spectra have values at or below 0, which stand for next to nothing", dark, which)
     repeated = int((counts > 1).sum())
     if repeated:
         report[f"{which}_repeats"] = repeated

@@ -82,7 +82,7 @@ def predict_spectra(
         )
     if not isinstance(spectra, xr.DataArray):
         spectra = _opened(spectra, quantity, id, splice=splice)
-    rows = _on_model(spectra, bundle)
+    rows = on_model(spectra, bundle)
     cells = np.ascontiguousarray(rows.T, np.float32)[:, None, :]
     maps = bundle.predict_block(cells, statistics)[:, 0]
     outputs = bundle.outputs(statistics)
@@ -121,8 +121,8 @@ def _write(found: pd.DataFrame, path: Path, suffix: str) -> None:
         found.to_csv(path, index=False, float_format="%.6g")
 
 
-def _on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
-    """Spectra on the model's bands (n, p)."""
+def on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
+    """Spectra on the model's bands (n, p); raises InputError where they do not cover them."""
     card = bundle.card
     bands = Bands(bundle.bands, wavelength_nm=card.wavelength_nm, fwhm_nm=card.fwhm_nm)
     source = spectra["wavelength"].values.astype(np.float64)

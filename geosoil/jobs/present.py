@@ -20,6 +20,7 @@ from geosoil.io.qgis.breaks import decimated
 from geosoil.io.qgis.layer import read_facts
 from geosoil.io.stac import write_item
 from geosoil.io.tables import read_table
+from geosoil.jobs.maprun import REPORT
 from geosoil.jobs.plan import Plan
 from geosoil.models.bundle import Bundle
 from geosoil.prep.masks import NAMES, NODATA, summary, tally
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
     from geosoil.types import UInt16
 
-__all__ = ["PROJECT", "REPORT", "open_points", "present", "shares_masked"]
+__all__ = ["open_points", "present", "shares_masked"]
 
-#: Names in the output folder.
-PROJECT, REPORT, SAMPLES = "maps.qgz", "report.html", "samples.gpkg"
+#: Name in the output folder.
+SAMPLES = "samples.gpkg"
 #: Longest edge of the picture of masked cells.
 _LONGEST = 700
 

@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from geosoil.errors import InterruptedRunError, OutputError, ResourceError, UsageError
-from geosoil.grid.sweep import Stop, listen
+from geosoil.errors import OutputError, ResourceError, UsageError
+from geosoil.grid.sweep import Stop, listen, stoppable
 from geosoil.io.cog import CACHE, Statistics, check_options, write_cog
 from geosoil.io.qgis.breaks import class_breaks
 from geosoil.io.qgis.style import ClassStyle
@@ -189,7 +189,7 @@ def terrain(
     names += relation_files(found_maps) if found_maps else []
     out, stop = Path(out).expanduser(), Stop()
     with listen(stop), staged(out, names, overwrite=overwrite) as work:
-        tick = _stoppable(progress, stop)
+        tick = stoppable(progress, stop)
         run = _Run(elevation, settings, layers, work, out, nodata, dict(co or {}), front, tick)
         statistics, lines = run.go()
         related = relate(found_maps, work, work / STREAMS, work, progress=tick) if found_maps else None
@@ -225,19 +225,6 @@ def _room_for_front(elevation: Elevation, most: int) -> int:
         )
     # The front of the rising water comes before most else.
     return most - needed + (BYTES_A_CELL - _FILLING) * elevation.cells
-
-
-def _stoppable(progress: Progress, stop: Stop) -> Progress:
-    """A progress callback that ends the run once it was asked to stop."""
-
-    def tick(done: int, total: int, message: str) -> None:
-        if stop.asked:
-            code = stop.error("").code
-            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
-            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-        progress(done, total, message)
-
-    return tick
 
 
 @dataclass

@@ -19,6 +19,7 @@ from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle
 from geosoil.models.heads import HeadSettings
 from geosoil.models.library_heads import SAME, TUNED, TransferSettings
+from geosoil.models.net_head import NETS
 from geosoil.models.spiked import SpikedSettings
 from geosoil.models.tuning import TuneSettings
 from geosoil.prep.rs_local import RsLocal
@@ -186,7 +187,7 @@ def _head(study: Study, kind: str, head: str | None) -> HeadSettings:
     """The regression of a way."""
     config = study.transfer
     head = head or ("resnet" if kind in TUNED else "plsr")
-    most = config.epochs or (_NET_EPOCHS if head in {"resnet", "cnn"} else HeadSettings().epochs)
+    most = config.epochs or (_NET_EPOCHS if head in NETS else HeadSettings().epochs)
     return HeadSettings(kind=head, most_components=config.components, members=config.members, epochs=most)
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from geosoil.models.features import array, damaged, feature_rows, number, standardisation
-from geosoil.models.loop import Part, Schedule, one_thread, train_network
-from geosoil.prep.pls import fold_numbers
+from geosoil.models.loop import Part, Schedule, one_thread, stopping_parts, train_network
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DnnHead", "fit_dnn"]
 
 _WIDTHS = (64, 32)
-#: One group in so many watches when to stop.
-_VALIDATION = 5
 _SCHEDULE = Schedule(patience=60, batch=16, learning_rate=1e-3, weight_decay=1e-2)
 #: Rows that go through at once.
 _BLOCK = 4096
@@ -117,16 +114,12 @@ class DnnHead:
 
 def fit_dnn(X: Float64, y: Float64, settings: HeadSettings, groups: ArrayLike | None, seed: int) -> DnnHead:
     """Train the members, each with another fifth of the samples (or groups) to stop by."""
-    count = len(y) if groups is None else len(np.unique(np.asarray(groups)))
-    parts = min(_VALIDATION, count)
     mean, sd = standardisation(X)
     centre, spread = float(y.mean()), float(y.std())
     z, target = (X - mean) / sd, (y - centre) / spread
     layers, squared = [], 0.0
-    for member in range(settings.members):
-        # Members of one round over the parts hold out each sample once; the next round deals anew.
-        fold = fold_numbers(len(y), parts, groups=groups, seed=seed + member // parts)
-        net, best = _member(z, target, fold == member % parts, settings.epochs, seed * 1009 + member)
+    for member, out in enumerate(stopping_parts(len(y), settings.members, groups, seed)):
+        net, best = _member(z, target, out, settings.epochs, seed * 1009 + member)
         layers.append([one.detach().numpy().astype(np.float64) for one in net.parameters()])
         squared += best / settings.members
     weight1, bias1, weight2, bias2, weight3, bias3 = (np.array(one) for one in zip(*layers, strict=True))

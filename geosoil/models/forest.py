@@ -9,7 +9,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
 
 from geosoil.errors import InputError, ModelError
 from geosoil.kernels.forest import predict as predict_kernel
@@ -18,6 +17,7 @@ from geosoil.types import Layers, Progress, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from sklearn.ensemble import RandomForestRegressor
 
     from geosoil.types import Float32, Float64
 
@@ -81,6 +81,8 @@ class Forest:
         )
 
     def _forest(self, trees: int, share: float, leaf: int, *, oob: bool = False) -> RandomForestRegressor:
+        from sklearn.ensemble import RandomForestRegressor  # maps walk arrays, and need no scikit-learn
+
         return RandomForestRegressor(
             trees, max_features=share, min_samples_leaf=leaf, random_state=self.seed, n_jobs=1, oob_score=oob
         )

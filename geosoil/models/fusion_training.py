@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from geosoil.errors import ModelError
@@ -177,4 +176,6 @@ def _smoother(bands: int) -> Float64:
     window = min(_SMOOTH, bands - 1 + bands % 2)
     if window < 5:
         return np.eye(bands)
+    from scipy.signal import savgol_filter
+
     return np.asarray(savgol_filter(np.eye(bands), window, 2, axis=0), np.float64)

@@ -12,6 +12,7 @@ from geosoil.models.conv_head import CnnSettings
 from geosoil.models.heads import Head, HeadSettings, fit_head
 from geosoil.models.mbl import MblSettings, fit_mbl
 from geosoil.models.mixture import MixtureSettings, fit_mixture
+from geosoil.models.net_head import NETS
 from geosoil.models.net_training import Training
 from geosoil.models.source import Source
 from geosoil.models.spiked import SpikedSettings, fit_spiked
@@ -67,7 +68,7 @@ class TransferSettings:
             raise UsageError(
                 f"transfer {self.kind!r} is not known", code="GS-TRANSFER", hint=f"take one of {', '.join(KINDS)}"
             )
-        if self.pretrains and self.head.kind not in {"resnet", "cnn"}:
+        if self.pretrains and self.head.kind not in NETS:
             raise UsageError(
                 f"a {self.head.kind} cannot be trained on a library and tuned",
                 code="GS-TRANSFER",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,12 +17,20 @@ from torch import Tensor, nn
 
 from geosoil.errors import ModelError, ResourceError
 from geosoil.io.atomic import replacing
+from geosoil.prep.pls import fold_numbers
 from geosoil.types import Progress, quiet
 
-__all__ = ["Fit", "Part", "Schedule", "device_of", "one_thread", "train_network"]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from geosoil.types import Bool
+
+__all__ = ["Fit", "Part", "Schedule", "device_of", "one_thread", "stopping_parts", "train_network"]
 
 #: Epochs between two checkpoints.
 _CHECKPOINT_EVERY = 20
+#: One group in so many watches when to stop.
+_VALIDATION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,14 @@ def one_thread() -> Iterator[None]:
     finally:
         if before != 1:
             torch.set_num_threads(before)
+
+
+def stopping_parts(n: int, members: int, groups: ArrayLike | None, seed: int) -> list[Bool]:
+    """For each member which of n samples it stops by: another fifth each, whole groups; every round deals anew."""
+    count = n if groups is None else len(np.unique(np.asarray(groups)))
+    parts = min(_VALIDATION, count)
+    rounds = [fold_numbers(n, parts, groups=groups, seed=seed + one) for one in range(-(-members // parts))]
+    return [np.asarray(rounds[member // parts] == member % parts) for member in range(members)]
 
 
 def train_network(

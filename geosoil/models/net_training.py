@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from geosoil.errors import UsageError
-from geosoil.models.loop import Fit, Part, Schedule, one_thread, train_network
+from geosoil.models.loop import Fit, Part, Schedule, one_thread, stopping_parts, train_network
 from geosoil.models.net_head import NETS, NetHead, Spec
 from geosoil.models.resnet import ResNetSpec
-from geosoil.prep.pls import fold_numbers
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     from geosoil.models.heads import HeadSettings
     from geosoil.types import Bool, Float64
 
-__all__ = ["Training", "fit_network", "fit_resnet", "new_net", "part_of", "stopping_parts", "train_member"]
+__all__ = ["Training", "fit_network", "fit_resnet", "new_net", "part_of", "train_member"]
 
-#: One group in so many watches when to stop.
-_VALIDATION = 5
 #: Samples up to which a batch has 16 of them, as in the paper's target; 64 beyond, as in its source.
 _SMALL = 300
 
@@ -95,14 +92,6 @@ def fit_network(
         nets.append(net)
         squared += fit.best / members
     return NetHead.of(kind, nets, centre, spread, float(np.sqrt(squared)) * spread)
-
-
-def stopping_parts(n: int, members: int, groups: ArrayLike | None, seed: int) -> list[Bool]:
-    """For each member which of n samples it stops by: another fifth each, whole groups; every round deals anew."""
-    count = n if groups is None else len(np.unique(np.asarray(groups)))
-    parts = min(_VALIDATION, count)
-    rounds = [fold_numbers(n, parts, groups=groups, seed=seed + one) for one in range(-(-members // parts))]
-    return [np.asarray(rounds[member // parts] == member % parts) for member in range(members)]
 
 
 def train_member(

@@ -9,7 +9,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
 
 from geosoil.models.features import damaged, feature_rows, number
 from geosoil.models.forest import Trees
@@ -18,6 +17,7 @@ from geosoil.prep.pls import fold_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from sklearn.ensemble import RandomForestRegressor
 
     from geosoil.models.heads import HeadSettings
     from geosoil.types import Float64, Int64
@@ -158,6 +158,8 @@ def _derivative(rows: Float64, order: float, pieces: tuple[int, ...]) -> Float64
 
 
 def _forest(trees: int, share: float, leaf: int, seed: int, *, oob: bool = False) -> RandomForestRegressor:
+    from sklearn.ensemble import RandomForestRegressor  # maps walk arrays, and need no scikit-learn
+
     return RandomForestRegressor(
         trees, max_features=share, min_samples_leaf=leaf, random_state=seed, n_jobs=1, oob_score=oob
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization
 from chemotools.projection import ExternalParameterOrthogonalization
-from sklearn.cross_decomposition import PLSRegression
 
 from geosoil.prep.split import random_folds
 
@@ -191,6 +190,8 @@ def _least_error(satellite: Float64, laboratory: Float64, groups: Int64, seed: i
 def _pls(satellite: Float64, laboratory: Float64, counts: list[int]) -> list[Affine]:
     """The maps of several component counts; components nest, so the largest is fitted once."""
     most = min(max(counts), len(satellite) - 1, satellite.shape[1])
+    from sklearn.cross_decomposition import PLSRegression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # components beyond the rank are zero, which is no harm
         fitted = PLSRegression(most, scale=False).fit(satellite, laboratory)

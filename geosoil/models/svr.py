@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from geosoil.models.features import array, damaged, feature_rows, number, standardisation
 from geosoil.prep.pls import fold_numbers
@@ -159,6 +158,8 @@ class _Fold:
 
     @classmethod
     def of(cls, X: Float64, y: Float64, out: NDArray[np.bool_]) -> _Fold:
+        from scipy.spatial.distance import cdist
+
         mean, sd = standardisation(X[~out])
         train, test = (X[~out] - mean) / sd, (X[out] - mean) / sd
         centre, spread = float(y[~out].mean()), float(y[~out].std()) or 1.0

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from geosoil.errors import InputError, UsageError
 from geosoil.models.features import array, damaged, number
-from geosoil.models.loop import Fit, one_thread, train_network
+from geosoil.models.loop import Fit, one_thread, stopping_parts, train_network
 from geosoil.models.net_head import NETS, NetHead, Spec, arrays_of, checked_weights, module_of
-from geosoil.models.net_training import Training, part_of, stopping_parts, train_member
+from geosoil.models.net_training import Training, part_of, train_member
 from geosoil.models.resnet import ResNetSpec
 from geosoil.models.ridge import blend_weights, fit_ridge, fit_scaled_ridge
 from geosoil.types import Progress, quiet

@@ -8,7 +8,6 @@ from math import factorial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.signal import savgol_coeffs
 
 from geosoil.errors import InputError, UsageError
 from geosoil.kernels import spectral as kernel
@@ -123,13 +122,21 @@ def _detrend(step: Step, axis: Axis, learned: Float64 | None) -> Plan:
 def _savitzky_golay(step: Step, axis: Axis, learned: Float64 | None) -> Plan:
     """Local polynomials (Savitzky and Golay 1964), per nm for derivatives."""
     window, degree, derivative = step.whole("window"), step.whole("degree"), step.whole("derivative")
-    middle = savgol_coeffs(window, degree, derivative, use="dot")
+    middle = _polynomial(window, degree, derivative, window // 2)
     if step.word("edges") == "drop":
         return _windows(step, axis, middle, derivative)
     half = window // 2
     places = (*range(half), *range(half + 1, window))
-    ends = [savgol_coeffs(window, degree, derivative, pos=place, use="dot") for place in places]
+    ends = [_polynomial(window, degree, derivative, place) for place in places]
     return _windows(step, axis, middle, derivative, ends)
+
+
+def _polynomial(window: int, degree: int, derivative: int, place: int) -> Float64:
+    """Weights of a window that give the derivative, at a place in it, of the polynomial fitted to the window."""
+    powers = np.vander(np.arange(window) - place, degree + 1, increasing=True).T.astype(np.float64)
+    wanted = np.zeros(degree + 1)
+    wanted[derivative] = factorial(derivative)
+    return np.asarray(np.linalg.lstsq(powers, wanted, rcond=None)[0], np.float64)
 
 
 def _gap_derivative(step: Step, axis: Axis, learned: Float64 | None) -> Plan:

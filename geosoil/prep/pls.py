@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from ikpls.numpy import PLS
 
 from geosoil.errors import InputError, UsageError
 from geosoil.kernels import pls as kernel
@@ -125,6 +124,8 @@ def fit_pls(X: ArrayLike, y: ArrayLike, components: int, *, scale: bool = False)
     spread = _spread(X) if scale else np.ones(X.shape[1])
     # The library's limits are absolute; powers of two bring any unit there, and change no digit of the result.
     unit_x, unit_y = _unit((X - X.mean(axis=0)) / spread), _unit(y - y.mean())
+    from ikpls.numpy import PLS  # it loads scikit-learn, which maps do not need
+
     model = PLS(algorithm=1, center_X=True, center_Y=True, scale_X=False, scale_Y=False)
     with warnings.catch_warnings():
         # Said by `rank`.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geosoil.bands import Bands
     from geosoil.types import Float64
 
-__all__ = ["SPLICE_NM", "gaussian_weights", "linear_weights", "on_bands", "resample", "splice_correct"]
+__all__ = ["SPLICE_NM", "band_weights", "gaussian_weights", "linear_weights", "on_bands", "resample", "splice_correct"]
 
 #: Joins of the three detectors of field spectrometers, nm.
 SPLICE_NM = (1000.0, 1830.0)
@@ -34,6 +34,8 @@ _COVERED = 0.9
 _GAP = 2.5
 #: Spectra that are resampled at a time.
 _ROWS = 4096
+#: Wavelengths are the same within this, nm: headers of tables are often rounded to a tenth.
+_SAME_NM = 0.05
 
 
 def gaussian_weights(source_nm: ArrayLike, centre_nm: ArrayLike, fwhm_nm: ArrayLike) -> Float64:
@@ -188,13 +190,23 @@ def on_bands(spectra: Float64, source_nm: Float64, bands: Bands) -> Float64:
         ``GS-RESAMPLE``: the spectra do not cover a band.
     """
     centres = np.asarray(bands.wavelength_nm, np.float64)
-    if len(source_nm) == len(centres) and np.allclose(source_nm, centres, atol=1e-6):
+    if len(source_nm) == len(centres) and np.allclose(source_nm, centres, atol=_SAME_NM):
         return spectra
-    if bands.fwhm_nm and min(bands.fwhm_nm) > 0:
-        weights = gaussian_weights(source_nm, centres, np.asarray(bands.fwhm_nm, np.float64))
-    else:
-        weights = linear_weights(source_nm, centres)
-    return np.asarray(resample(spectra, weights), np.float64)
+    return np.asarray(resample(spectra, band_weights(source_nm, bands)), np.float64)
+
+
+def band_weights(source_nm: ArrayLike, bands: Bands) -> Float64:
+    """What bands see of a finer spectrum (b, p): by their widths where all are known, else on straight lines.
+
+    Raises
+    ------
+    InputError
+        ``GS-RESAMPLE``: the source does not cover a band.
+    """
+    centres, widths = np.asarray(bands.wavelength_nm, np.float64), np.asarray(bands.fwhm_nm, np.float64)
+    if len(widths) and (widths > 0).all():
+        return gaussian_weights(source_nm, centres, widths)
+    return linear_weights(source_nm, centres)
 
 
 def splice_correct(spectra: ArrayLike, wavelength_nm: ArrayLike, joins_nm: Sequence[float] = SPLICE_NM) -> NDArray[Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from geosoil.errors import InputError, ModelError
 
@@ -103,14 +103,9 @@ class TargetTransform:
             if not positive.size:
                 raise InputError(f"all values are 0, which {kind} does not take", code="GS-TRANSFORM")
             offset = 0.5 * float(positive.min())
-        power = 1.0
-        if kind == "boxcox":
-            power = float(stats.boxcox_normmax(y + offset, method="mle"))
-        elif kind == "yeo-johnson":
-            power = float(stats.yeojohnson_normmax(y))
-        bare = cls(kind, offset, power)
+        bare = cls(kind, offset, _power(y + offset, kind))
         z = bare.forward(y)
-        return cls(kind, offset, power, float(z.mean()), max(float(z.std()), 1e-9))
+        return replace(bare, centre=float(z.mean()), spread=max(float(z.std()), 1e-9))
 
     def forward(self, values: ArrayLike) -> Float64:
         """To the transformed scale."""
@@ -127,7 +122,7 @@ class TargetTransform:
             case "boxcox":
                 return np.asarray(special.boxcox(y + self.offset, self.power), np.float64)
             case "yeo-johnson":
-                return np.asarray(stats.yeojohnson(y, self.power), np.float64)
+                return self._yeojohnson(y)
         return y.copy()
 
     def inverse(self, scaled: ArrayLike) -> Float64:
@@ -147,6 +142,12 @@ class TargetTransform:
             case "yeo-johnson":
                 return self._inverse_yeojohnson(z)
         return z.copy()
+
+    def _yeojohnson(self, y: Float64) -> Float64:
+        # Two Box-Cox curves of 1 + |y|, mirrored at zero (Yeo & Johnson 2000).
+        up = special.boxcox1p(np.maximum(y, 0), self.power)
+        down = special.boxcox1p(np.maximum(-y, 0), 2 - self.power)
+        return np.asarray(np.where(y >= 0, up, -down), np.float64)
 
     def _inverse_boxcox(self, z: Float64) -> Float64:
         return np.asarray(special.inv_boxcox(_held(z, self.power), self.power), np.float64)
@@ -218,6 +219,17 @@ class TargetTransform:
         if made.kind not in KINDS or not all(np.isfinite([made.offset, made.power, made.centre, made.spread])):
             raise ModelError("the target transform is damaged", code="GS-MODEL-DAMAGED")
         return made
+
+
+def _power(values: Float64, kind: str) -> float:
+    """The fitted power of a transform that has one, of greatest likelihood; 1 for others."""
+    if kind not in {"boxcox", "yeo-johnson"}:
+        return 1.0
+    from scipy import stats  # takes as long to load as a map's first tile to make, and no map needs it
+
+    if kind == "boxcox":
+        return float(stats.boxcox_normmax(values, method="mle"))
+    return float(stats.yeojohnson_normmax(values))
 
 
 def _held(z: Float64, power: float) -> Float64:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["closed_gap", "inversion_table", "write_spectra_comparison"]
 
 _METRICS = ("R2", "RMSE", "MAE", "RPIQ")
+_IN_UNITS = frozenset({"RMSE", "MAE"})
 _SCHEMES = {
     "random": "Random folds, all of it nested: translators, selection of bands and searches saw the training folds.",
     "spatial": "Spatial folds, all of it nested: samples of one block stay together.",
@@ -183,7 +184,7 @@ def _property(
         Section(
             title,
             (_SCHEMES[scheme], *said),
-            tables=((f"Errors in {soil.unit}", _shown(rows)),),
+            tables=_tables(rows, soil),
             figures=(("RMSE of held-out samples, with the SD over repeats.", _bars(rows, soil)),),
         )
     ]
@@ -204,21 +205,24 @@ def _said(model: str, share: float, spread: float) -> str:
     return f"{model} closes {100 * share:.0f} % of the gap in RMSE between satellite and laboratory spectra{sd}."
 
 
-def _shown(rows: pd.DataFrame) -> pd.DataFrame:
-    """The table for people."""
-    found: dict[str, list[Any]] = {
-        "model": rows["model"].tolist(),
-        "features": rows["features"].round().astype(int).tolist(),
-    }
-    for name in _METRICS:
-        found[f"training {name}"] = [f"{value:.3g}" for value in rows[f"train_{name}"]]
-    for name in _METRICS:
+def _tables(rows: pd.DataFrame, soil: Property) -> tuple[tuple[str, pd.DataFrame], ...]:
+    """The published table for people, in two that fit a page: of held-out samples, and of the training's own."""
+    unit = "" if soil.unit == "1" else f" [{soil.unit}]"
+    heads = {name: f"{name}{unit}" if name in _IN_UNITS else name for name in _METRICS}
+    model = {"model": rows["model"].tolist()}
+    outside, inside = dict[str, Any](model), dict[str, Any](model)
+    inside["features"] = rows["features"].round().astype(int).tolist()
+    for name, head in heads.items():
         spread = rows.get(f"{name}_sd", pd.Series(np.nan, rows.index))
-        found[f"held out {name}"] = [
+        outside[head] = [
             f"{mean:.3g}" + (f" ± {sd:.2g}" if np.isfinite(sd) else "")
             for mean, sd in zip(rows[name], spread, strict=True)
         ]
-    return pd.DataFrame(found)
+        inside[head] = [f"{value:.3g}" for value in rows[f"train_{name}"]]
+    return (
+        ("Held-out samples: mean ± SD over repeats", pd.DataFrame(outside)),
+        ("Training samples, for comparison: mean over folds and repeats", pd.DataFrame(inside)),
+    )
 
 
 def _bars(rows: pd.DataFrame, soil: Property) -> Figure:
@@ -246,7 +250,7 @@ def _ablations(values: Mapping[Property, Float64], table: pd.DataFrame) -> list[
                     Section(
                         f"{soil.name}: {title.lower()}, {scheme} folds",
                         (text,),
-                        tables=((f"Errors in {soil.unit}", _shown(part)),),
+                        tables=_tables(part, soil),
                         figures=(("RMSE of held-out samples, with the SD over repeats.", _bars(part, soil)),),
                     )
                 )

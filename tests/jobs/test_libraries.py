@@ -76,7 +76,6 @@ def test_samples_with_any_of_the_properties_are_kept_in_order(library: xr.DataAr
     np.testing.assert_array_equal(found.names, library["sample"].values[rows])
     np.testing.assert_array_equal(found.values, library.attrs["values"][["ph", "pb"]].to_numpy()[rows])
     assert np.isfinite(found.values).any(axis=1).all()
-    assert found.origin.tolist() == [int(name == "three") for name in found.source]
     assert library_for(library, sensor(), ["soc"]).transform == "log"
     assert found.transform == "none"
     part = found.take(np.arange(5))

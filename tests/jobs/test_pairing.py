@@ -124,6 +124,20 @@ class TestJoin:
         told = say_counts(counts_of(found.report))
         assert told[-1] == "profiles left out: 3 without a laboratory spectrum"
 
+    def test_laboratory_spectra_at_or_below_zero_are_counted_and_said(
+        self,
+        tailings: Path,
+        samples: pd.DataFrame,
+        spectra: pd.DataFrame,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        spectra = spectra.copy()
+        spectra.iloc[[2, 6], 40] = [-0.001, 0.0]
+        found = build_pairs(written(tmp_path, samples, spectra, tailings))
+        assert found.report["laboratory_not_positive"] == 2
+        assert "2 laboratory spectra have values at or below 0" in caplog.text
+
     def test_repeated_spectra_of_a_sample_are_averaged_and_said(
         self, pairs: PairSet, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
     ) -> None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from geosoil.errors import ModelError, UsageError
 from geosoil.models.heads import Head, HeadSettings
+from geosoil.models.loop import stopping_parts
 from geosoil.models.net_head import NetHead
-from geosoil.models.net_training import Training, fit_network, fit_resnet, stopping_parts
+from geosoil.models.net_training import Training, fit_network, fit_resnet
 from geosoil.models.resnet import ResNet1D, ResNetSpec
 
 Array = NDArray[np.float64]
