@@ -12,10 +12,12 @@ from dask.base import tokenize
 
 from geosoil.types import WindowReader
 
+from .rasterfile import FileStack
+
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["lazy_array", "reader_of"]
+__all__ = ["footprint", "lazy_array", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
         meta=np.empty((0, 0, 0), np.float32),
     )
     return array
+
+
+def footprint(array: Any) -> tuple[int, int]:
+    """Memory of reading windows: how often each is held, and bytes for each of its rows that all threads share."""
+    reader = reader_of(array) if isinstance(array, da.Array) else None
+    return reader.footprint() if isinstance(reader, FileStack) else (2, 0)
 
 
 def reader_of(array: da.Array) -> WindowReader | None:

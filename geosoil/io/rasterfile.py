@@ -98,6 +98,17 @@ class RasterFile:
             formats=tuple(self.formats[place] for place in positions),
         )
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether windows are decoded straight from a map of the file into memory."""
+        return self.raw is not None and not self.south_up and not self.masked
+
+    def footprint(self) -> tuple[int, int]:
+        """See `FileStack.footprint`."""
+        if self.raw is not None and self.is_mapped:
+            return 1, self.raw.held(len(self.formats))
+        return 2, 0
+
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """One windowed read of the bands, on the calling thread.
 
@@ -108,20 +119,12 @@ class RasterFile:
         """
         formats = [self.formats[place] for place in bands]
         values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
-        if self.raw is not None and not self.south_up and not self.masked:
+        if self.raw is not None and self.is_mapped:
             planes = np.array([one.index - 1 for one in formats], np.int64)
             how = _decoding(formats, np.dtype(self.raw.dtype))
-            for top, bottom in self.raw.strips(rows, len(formats)):
-                # Mapped anew for each strip: pages that were touched count as the process's memory until then.
-                stored = self.raw.stored(self.handle)
-                decode_window(
-                    stored,
-                    self.raw.interleave,
-                    planes,
-                    (top, cols[0]),
-                    how,
-                    values[:, top - rows[0] : bottom - rows[0]],
-                )
+            for top, bottom, stored in self.raw.parts(self.handle, rows, len(formats)):
+                part = values[:, top - rows[0] : bottom - rows[0]]
+                decode_window(stored, self.raw.interleave, planes, (0, cols[0]), how, part)
             return values
         stored, mask = self.read_stored([one.index for one in formats], rows, cols)
         decode_window(stored, "bsq", np.arange(len(formats)), (0, 0), _decoding(formats, stored.dtype), values)
@@ -207,6 +210,11 @@ class FileStack:
             else:
                 runs.append((file, [place]))
         return FileStack(tuple(file.take(places) for file, places in runs))
+
+    def footprint(self) -> tuple[int, int]:
+        """Memory of reading: how often a window is held, and bytes for each of its rows that all threads share."""
+        each = [file.footprint() for file in self.files]
+        return max(copies for copies, _ in each), sum(shared for _, shared in each)
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `lazy.WindowReader`."""

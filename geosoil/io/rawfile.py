@@ -1,9 +1,12 @@
-"""Files that hold nothing but numbers in order, as ENVI's: windows are read from a map of the file into memory."""
+"""Files that hold nothing but numbers in order, as ENVI's: windows are read from maps of the file into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +23,12 @@ if TYPE_CHECKING:
 
     from geosoil.types import Int64
 
-__all__ = ["Decoding", "RawLayout", "decode_window"]
+__all__ = ["Decoding", "RawLayout", "decode_window", "release_maps"]
 
-#: Bytes of a file that are mapped into memory at once, and of a page.
+#: Bytes of a file in one map of it, and of a page.
 _MOST_MAPPED, _PAGE = 32 * 2**20, 4096
+#: Maps that are kept are at most this many times what the rows of one window take.
+_KEPT = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +77,23 @@ class RawLayout:
         shape = (dataset.count, dataset.height, dataset.width)
         return cls(interleave, int(tags.get("header_offset", 0)), dtype.name, shape)
 
-    def strips(self, rows: tuple[int, int], bands: int) -> Iterator[tuple[int, int]]:
-        """Rows in strips of which the pages that are touched stay below a bound."""
-        # A line of a band may begin and end within a page.
-        line = self.shape[2] * np.dtype(self.dtype).itemsize + 2 * _PAGE
-        count = self.shape[0] if self.interleave == "bip" else bands
-        step = max(1, _MOST_MAPPED // (line * count))
-        for top in range(rows[0], rows[1], step):
-            yield top, min(top + step, rows[1])
+    def touched(self, bands: int) -> int:
+        """Bytes of the pages that a row of so many bands lies in: a window that is narrower touches them all."""
+        line = self.shape[2] * np.dtype(self.dtype).itemsize
+        # A line of a band may begin and end within a page; where most bands are read, such pages are neighbours'.
+        row = line * self.shape[0] + 2 * _PAGE
+        return row if self.interleave == "bip" else min(row, (line + 2 * _PAGE) * bands)
 
-    def stored(self, handle: Handle) -> NDArray[Any]:
-        """The file's numbers in their own order, mapped into memory for as long as the array lives.
+    def held(self, bands: int) -> int:
+        """Bytes that reading keeps mapped, for each row of a window; the last of a file's rows come on top."""
+        # The bands of one row lie all over a sequential file, which is mapped as a whole, and anew for other rows.
+        return int((2 if self.interleave == "bsq" else 1.3) * self.touched(bands))
+
+    def parts(self, handle: Handle, rows: tuple[int, int], bands: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """The rows in parts: the first, one past the last, and an array of the file's numbers that begins with it.
+
+        The arrays are maps of the file. They are kept while windows of the same rows are read, as tiles side by side
+        are: to map pages costs more than to decode them. What is touched counts as the process's memory.
 
         Raises
         ------
@@ -97,9 +108,59 @@ class RawLayout:
                 details=[f"file: {redact(handle.address)}"],
                 hint="leave it alone while it is read, and begin again",
             )
-        bands, rows, columns = self.shape
-        native = {"bsq": (bands, rows, columns), "bil": (rows, bands, columns), "bip": (rows, columns, bands)}
-        return np.memmap(handle.address, self.dtype, "r", self.start, native[self.interleave])
+        row = self.touched(bands)
+        step = rows[1] - rows[0] if self.interleave == "bsq" else max(1, _MOST_MAPPED // row)
+        most = int(_KEPT * (rows[1] - rows[0]) * row)
+        for top in range(rows[0], rows[1], step):
+            part = (top, min(top + step, rows[1]))
+            key = (handle, self, *part)
+            yield *part, _maps.get(key, (part[1] - part[0]) * row, most, partial(self._map, handle, part))
+
+    def _map(self, handle: Handle, rows: tuple[int, int]) -> NDArray[Any]:
+        """The numbers of some rows in their own order, mapped into memory; of a sequential file all from there on."""
+        bands, height, columns = self.shape
+        size = np.dtype(self.dtype).itemsize
+        if self.interleave == "bsq":
+            whole = np.memmap(handle.address, self.dtype, "r", self.start, (bands, height, columns))
+            return np.asarray(whole)[:, rows[0] :]
+        lines = rows[1] - rows[0]
+        shape = (lines, bands, columns) if self.interleave == "bil" else (lines, columns, bands)
+        start = self.start + rows[0] * bands * columns * size
+        return np.asarray(np.memmap(handle.address, self.dtype, "r", start, shape))
+
+
+class _Maps:
+    """Maps of parts of files, those used last; shared by threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: OrderedDict[Any, tuple[NDArray[Any], int]] = OrderedDict()
+
+    def get(self, key: Any, cost: int, most: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """The map of a key; `most` bounds the costs of all that are kept, of which this is one."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][0]
+        made = make()
+        with self._lock:
+            self._held[key] = (made, cost)
+            while len(self._held) > 1 and sum(one for _, one in self._held.values()) > most:
+                self._held.popitem(last=False)
+        return made
+
+    def clear(self) -> None:
+        """Let go of all."""
+        with self._lock:
+            self._held.clear()
+
+
+_maps = _Maps()
+
+
+def release_maps() -> None:
+    """Let go of files that are mapped into memory for windows to come."""
+    _maps.clear()
 
 
 def _as_it_is(handle: Handle) -> Handle | None:

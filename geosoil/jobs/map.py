@@ -24,6 +24,7 @@ from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
+from geosoil.io.lazy import footprint
 from geosoil.jobs.maprun import PROJECT, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
@@ -374,6 +375,7 @@ def _plan(
         tile_size=tile_size,
         max_memory=bytes_of(max_memory),
         num_workers=num_workers or os.cpu_count() or 1,
+        footprint=footprint(stack.data),
     )
 
 

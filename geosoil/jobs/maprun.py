@@ -21,6 +21,7 @@ from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
+from geosoil.io.rawfile import release_maps
 from geosoil.jobs.plan import Plan
 from geosoil.jobs.provenance import created_now, describe, differences, flag_tags, gather_facts, key_of, map_tags
 from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
@@ -249,7 +250,10 @@ class MapRun:
 
         with self._writing():
             if scheduler is None:
-                sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
+                try:
+                    sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
+                finally:
+                    release_maps()
             else:
                 sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
 

@@ -136,8 +136,14 @@ def make_plan(
     tile_size: int | None,
     max_memory: int,
     num_workers: int,
+    footprint: tuple[int, int] = (2, 0),
 ) -> Plan:
     """The largest tiles, and the most workers, that fit in the memory.
+
+    Parameters
+    ----------
+    footprint : (int, int)
+        Memory of reading: how often a worker holds a window, and bytes for each of its rows that all workers share.
 
     Raises
     ------
@@ -149,12 +155,16 @@ def make_plan(
     halo = max(model.patch // 2 for model in models)
     features = max(model.encoder.features for model in models)
     resident = psutil.Process().memory_info().rss
-    fixed = resident + _GROWTH + CACHE
+    fixed = resident + _GROWTH
+    copies, held = footprint
+
+    def caches(size: int) -> int:
+        return CACHE + held * (min(size, rows) + 2 * halo)
 
     def worker(size: int) -> int:
         width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
-        # The chunks that a read goes through, the window with its halo, and the maps.
-        read = 2 * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
+        # The window with its halo, the chunks that it comes through where there are any, and the maps.
+        read = copies * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
         maps = 2 * 4 * layers * width * height
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
         return read + maps + block
@@ -163,11 +173,11 @@ def make_plan(
     tries = [(size, count) for count in range(num_workers, 0, -1) for size in sizes]
     # Workers count for more than tiles: a small tile costs a wider halo, an idle core all its work.
     for size, count in tries:
-        needed = fixed + count * worker(size)
+        needed = fixed + caches(size) + count * worker(size)
         if needed <= max_memory:
             break
     else:
-        least = fixed + worker(min(sizes))
+        least = fixed + caches(min(sizes)) + worker(min(sizes))
         raise ResourceError(
             f"{max_memory / 1e6:,.0f} MB are too few for this run",
             code="GS-MEMORY",
@@ -184,7 +194,7 @@ def make_plan(
         num_workers=count,
         outputs=tuple(outputs),
         bands=bands,
-        memory={"resident": resident, "caches": CACHE, "workers": count * worker(size), "all": needed},
+        memory={"resident": resident, "caches": caches(size), "workers": count * worker(size), "all": needed},
         # Spooled tiles; finished maps, and a plain map with overviews for each worker, whole blocks and not compressed.
         space=4 * cells * layers + _file_bytes(rows, columns) * (layers + count) + 10 * 2**20,
     )

@@ -22,7 +22,7 @@ from geosoil.prep.masks import NODATA, MaskPlan
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geosoil.types import Float32, WindowReader
+    from geosoil.types import Bool, Float32, WindowReader
 
 __all__ = ["Abandoned", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work"]
 
@@ -140,28 +140,26 @@ class Task:
                 raise Abandoned
             block = _block(raw, rows, columns, self.halo)
             inside = maps[:, rows, columns]
+            wanted = None if self.masking is None else self._mask(self.masking, block, inside)
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
                 cut = self.halo - model.patch // 2
                 window = block[:, cut : block.shape[1] - cut, cut : block.shape[2] - cut]
                 try:
-                    found = model.predict_block(window, self.statistics, unseen=self.unseen, places=places)
+                    found = model.predict_block(
+                        window, self.statistics, unseen=self.unseen, places=places, wanted=wanted
+                    )
                 except InputError as error:
                     raise _at(error, tile) from error
                 inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]
                 first += len(found)
-            if self.masking is not None:
-                self._mask(block, inside)
         return maps
 
-    def _mask(self, block: Float32, inside: Float32) -> None:
-        """Note the flags of a block, and empty the maps where there are any."""
-        if self.masking is None:
-            return
-        core = block[:, self.halo : block.shape[1] - self.halo, self.halo : block.shape[2] - self.halo]
-        flags = self.masking.flags(core[:, : inside.shape[1], : inside.shape[2]])
-        inside[-1] = flags
-        inside[:-1, ~(flags == 0)] = np.nan
+    def _mask(self, masking: Masking, block: Float32, inside: Float32) -> Bool:
+        """Note the flags of a block's cells that are in the tile; which of all its cells are left to predict."""
+        flags = masking.flags(block[:, self.halo : block.shape[1] - self.halo, self.halo : block.shape[2] - self.halo])
+        inside[-1] = flags[: inside.shape[1], : inside.shape[2]]
+        return np.asarray(flags == 0, np.bool_)
 
 
 def _block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:

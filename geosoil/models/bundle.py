@@ -20,6 +20,8 @@ from safetensors.numpy import save_file
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import check_output, replacing
+from geosoil.kernels.window import gather
+from geosoil.models.threads import one_blas_thread
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
 from geosoil.registry import predictor as predictor_class
@@ -29,14 +31,14 @@ from geosoil.types import CellPredictor, PathLike, Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.types import Bool, Float32, Float64
+    from geosoil.types import Bool, Float32, Float64, Int64
 
 __all__ = ["Bundle", "Card", "Output", "load_model"]
 
 _MOST_HEADER_BYTES = 100 * 2**20
 _TOLERANCE = 1e-5
-#: Rows that models of cells take at a time.
-_STRIP = 16
+#: Cells that models of single cells take at a time.
+_CELLS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,7 @@ class Bundle:
         *,
         unseen: Literal["error", "missing"] = "error",
         places: Sequence[int] | None = None,
+        wanted: Bool | None = None,
     ) -> Float32:
         """A block of the map.
 
@@ -219,6 +222,8 @@ class Bundle:
             As in `predict`.
         unseen : {"error", "missing"}
             What to do with a class code that training did not see.
+        wanted : (h, w) bool, optional
+            Cells to predict; the others are NaN, and models of single cells do no work for them.
 
         Returns
         -------
@@ -231,10 +236,14 @@ class Bundle:
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
         if self.encoder.as_is and isinstance(self.predictor, CellPredictor):
-            scaled, valid = self._cell_by_cell(self.predictor, raw, range(len(raw)) if places is None else places)
+            own_places = np.arange(len(raw)) if places is None else np.asarray(places, np.int64)
+            with one_blas_thread():
+                scaled, valid = self._cell_by_cell(self.predictor, raw, own_places, wanted)
         else:
             own = raw if places is None else raw[list(places)]
             valid = self.encoder.valid(own)[halo : halo + height, halo : halo + width]
+            if wanted is not None:
+                valid = valid & wanted
             if not valid.any():
                 return maps
             scaled = self.predictor.predict_tile(self.encoder.encode(own, unseen=unseen))
@@ -254,20 +263,22 @@ class Bundle:
                 hint="give the bands of `bundle.bands`, in their order",
             )
 
-    def _cell_by_cell(self, predictor: CellPredictor, raw: Float32, places: Sequence[int]) -> tuple[Float32, Bool]:
+    def _cell_by_cell(
+        self, predictor: CellPredictor, raw: Float32, places: Int64, wanted: Bool | None
+    ) -> tuple[Float32, Bool]:
         """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.
 
-        In strips of few rows, whose hundreds of bands stay in cache until they are read.
+        In runs of cells whose hundreds of bands stay in cache until they are read.
         """
-        height, width = raw.shape[1:]
-        scaled = np.empty((len(self.targets), height, width), np.float32)
-        valid = np.empty((height, width), np.bool_)
-        own = list(places)
-        for top in range(0, height, _STRIP):
-            rows = slice(top, min(top + _STRIP, height))
-            strip = raw[own, rows]
-            found, whole = predictor.predict_cells(strip.reshape(len(own), -1))
-            scaled[:, rows], valid[rows] = found.reshape(-1, *strip.shape[1:]), whole.reshape(strip.shape[1:])
+        shape = raw.shape[1:]
+        scaled = np.full((len(self.targets), *shape), np.nan, np.float32)
+        valid = np.zeros(shape, np.bool_)
+        rows, columns = np.nonzero(np.ones(shape, np.bool_) if wanted is None else wanted)
+        for start in range(0, len(rows), _CELLS):
+            row, column = rows[start : start + _CELLS], columns[start : start + _CELLS]
+            cells = np.empty((len(places), len(row)), np.float32)
+            gather(raw, places, row, column, cells)
+            scaled[:, row, column], valid[row, column] = predictor.predict_cells(cells)
         return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:

@@ -46,7 +46,7 @@ from geosoil.types import Progress, quiet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from geosoil.models.fusion_nets import Chains
+    from geosoil.models.fusion_layers import Chains
     from geosoil.models.heads import Head
     from geosoil.models.spectral import SpectralPredictor, TargetHead
     from geosoil.prep.encode import Encoder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geosoil.errors import InputError, UsageError, listing
-from geosoil.models.fusion_nets import Chains, Dense
+from geosoil.models.fusion_layers import Chains, Dense
 from geosoil.models.fusion_settings import KINDS, LINEAR_KINDS, FusionSettings
 from geosoil.models.fusion_training import train_translator
 from geosoil.models.fusion_translators import LinearTranslator, NetTranslator, Translator, restore_translator

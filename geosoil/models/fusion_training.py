@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from geosoil.errors import ModelError
+from geosoil.models.fusion_layers import Dense, Scale
 from geosoil.models.fusion_loss import divergence, kernel_variances, mmd, spectral_angle
-from geosoil.models.fusion_nets import Dense, Scale, SpectrumNet, dense_of
+from geosoil.models.fusion_nets import SpectrumNet, dense_of
 from geosoil.models.fusion_settings import FusionSettings
 from geosoil.models.fusion_translators import Member, NetTranslator
 from geosoil.types import Progress

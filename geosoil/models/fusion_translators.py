@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from geosoil.errors import InputError, ModelError
-from geosoil.models.fusion_nets import Chains, Dense, pack, unpack
+from geosoil.models.fusion_layers import Chains, Dense, pack, unpack
 from geosoil.models.fusion_settings import KINDS, LINEAR_KINDS
 
 if TYPE_CHECKING:

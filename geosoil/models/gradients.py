@@ -16,7 +16,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     from geosoil.models.dnn import DnnHead
-    from geosoil.models.fusion_nets import Chains
+    from geosoil.models.fusion_layers import Chains
     from geosoil.models.resnet import ResNet1D
     from geosoil.models.svr import SvrHead
 

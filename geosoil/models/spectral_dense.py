@@ -2,6 +2,8 @@
 
 A translator that ends in a linear layer and heads that are linear fold into each other: of the last layer, which makes
 a spectrum, a row a target is left. Where a head is not linear, the bands that it reads are generated and no others.
+
+NumPy's own matrix products do it: on tall blocks of spectra they are as fast as torch's, which takes seconds to load.
 """
 
 from __future__ import annotations
@@ -12,25 +14,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.special import expit
 
 from geosoil.models.heads import Head, LinearHead, SvrHead
-from geosoil.models.loop import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geosoil.models.fusion import Translator
-    from geosoil.models.fusion_nets import Chains, Dense
+    from geosoil.models.fusion_layers import Chains, Dense
     from geosoil.types import Bool, Float32, Float64, Int64
 
 __all__ = ["DenseSpectra", "Readout"]
 
 #: Cells that go through at once, so that what is computed of them stays in cache.
 _PIECE = 2048
-#: Results between layers whose memory a thread keeps.
-_MOST_HELD = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,34 +43,42 @@ class Readout:
 class _Kernel:
     """A support vector machine on the made rows: a matrix product, an exponential, a vector product."""
 
-    rows: Tensor
-    scale: Tensor
-    shift: Tensor
-    support: Tensor
-    squared: Tensor
-    dual: Tensor
+    rows: Int64
+    scale: Float32
+    shift: Float32
+    support: Float32
+    squared: Float32
+    dual: Float32
     gamma: float
     intercept: float
 
     @classmethod
     def of(cls, head: SvrHead, rows: Int64) -> _Kernel:
-        support = torch.from_numpy(head.support)
         return cls(
-            rows=torch.from_numpy(rows),
-            scale=torch.from_numpy(1 / head.sd).float()[:, None],
-            shift=torch.from_numpy(-head.mean / head.sd).float()[:, None],
-            support=support.float().contiguous(),
-            squared=(support**2).sum(1).float()[:, None],
-            dual=torch.from_numpy(head.dual).float(),
+            rows=rows,
+            scale=_narrow(1 / head.sd)[:, None],
+            shift=_narrow(-head.mean / head.sd)[:, None],
+            support=_narrow(head.support),
+            squared=_narrow((head.support**2).sum(axis=1))[:, None],
+            dual=_narrow(head.dual),
             gamma=head.gamma,
             intercept=head.intercept,
         )
 
-    def __call__(self, made: Tensor) -> Tensor:
+    def __call__(self, made: Float32) -> Float32:
         """Rows (m, n) to values (n,)."""
-        z = made[self.rows] * self.scale + self.shift
-        distance = torch.addmm(self.squared, self.support, z, alpha=-2).add_((z**2).sum(0))
-        return self.dual @ distance.clamp_(min=0).mul_(-self.gamma).exp_() + self.intercept
+        z = made[self.rows]
+        z *= self.scale
+        z += self.shift
+        distance = _scratch.take(-1, len(self.support), z.shape[1])
+        np.matmul(self.support, z, out=distance)
+        distance *= -2
+        distance += self.squared
+        distance += np.einsum("mn,mn->n", z, z)
+        np.maximum(distance, 0, out=distance)
+        distance *= np.float32(-self.gamma)
+        np.exp(distance, out=distance)
+        return np.asarray(self.dual @ distance + np.float32(self.intercept), np.float32)
 
 
 #: What makes a target's value of the made rows: the row that is it, a kernel on rows, or a head on them.
@@ -83,16 +89,14 @@ class _Scratch(threading.local):
     """Memory of a thread that results between layers are written to: new memory costs as much as small products."""
 
     def __init__(self) -> None:
-        self.held: dict[tuple[int, int, int], Tensor] = {}
+        self.held: dict[int, Float32] = {}
 
-    def take(self, place: int, rows: int, columns: int) -> Tensor:
-        """Memory for the layer at a place; what was in it is lost."""
-        key = (place, rows, columns)
-        if key not in self.held:
-            if len(self.held) > _MOST_HELD:
-                self.held.clear()
-            self.held[key] = torch.empty(rows, columns)
-        return self.held[key]
+    def take(self, place: int, rows: int, columns: int) -> Float32:
+        """Memory (rows, columns) for the layer at a place; what was in it is lost."""
+        held = self.held.get(place)
+        if held is None or held.size < rows * columns:
+            held = self.held[place] = np.empty(rows * max(columns, _PIECE), np.float32)
+        return held[: rows * columns].reshape(rows, columns)
 
 
 _scratch = _Scratch()
@@ -102,20 +106,37 @@ _scratch = _Scratch()
 class Layer:
     """A dense layer on bands by cells: ``activation(weight @ x + bias)``."""
 
-    weight: Tensor
-    bias: Tensor
+    weight: Float32
+    bias: Float32
     activation: str = "linear"
 
     @classmethod
     def of(cls, weight: NDArray[Any], bias: NDArray[Any], activation: str = "linear") -> Layer:
-        return cls(_tensor(weight), _tensor(bias)[:, None], activation)
+        return cls(_narrow(weight), _narrow(bias)[:, None], activation)
 
-    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+    def __call__(self, x: Float32, out: Float32) -> Float32:
         """Bands (in, n) to (out, n), in the memory given."""
-        y = torch.addmm(self.bias, self.weight, x, out=out)
-        if self.activation == "relu":
-            return y.relu_()
-        return y.sigmoid_() if self.activation == "sigmoid" else y
+        np.matmul(self.weight, x, out=out)
+        out += self.bias
+        return _activate(out, self.activation)
+
+
+def _activate(values: Float32, activation: str) -> Float32:
+    """In place."""
+    if activation == "relu":
+        np.maximum(values, 0, out=values)
+    elif activation == "sigmoid":
+        expit(values, out=values)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """A network: where its first layer's outputs are among those of the front, what follows, and the layers behind."""
+
+    rows: slice
+    activation: str
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +145,12 @@ class DenseSpectra:
 
     Attributes
     ----------
-    direct : Layer
-        What the satellite bands give the m rows at once, and as a last row their sum: missing where any band is.
-    chains : tuple of tuple of Layer
+    front : Layer
+        All that is made of the satellite bands at once: m rows, their sum, which is missing where any band is, and the
+        first layers of the networks.
+    rows : int
+        The number m.
+    chains : tuple of _Chain
         Networks whose outputs are added; their last layer gives the m rows.
     readers : tuple
         What makes each target's value of the rows.
@@ -134,8 +158,9 @@ class DenseSpectra:
         One that cannot be folded; the rest then reads both the satellite bands and what it gives.
     """
 
-    direct: Layer
-    chains: tuple[tuple[Layer, ...], ...]
+    front: Layer
+    rows: int
+    chains: tuple[_Chain, ...]
     readers: tuple[_Reader, ...]
     translator: Translator | None = None
 
@@ -147,7 +172,7 @@ class DenseSpectra:
         matrix, bias, readers = _rows(bands, readouts)
         if translator is not None and chains is None:
             # One that averages draws is no chain of layers: it is called, and the heads read what it gives.
-            return cls(_with_sum(matrix, bias), (), readers, translator)
+            return cls(*_fronted(matrix, bias, []), readers, translator)
         weight, far = matrix[:, :bands].copy(), matrix[:, bands:]
         layers = []
         if chains is not None:
@@ -155,7 +180,7 @@ class DenseSpectra:
                 weight += far @ chains.skip.weight.astype(np.float64)
                 bias += far @ chains.skip.bias.astype(np.float64)
             layers = [_layers(one, far / len(chains.members)) for one in chains.members]
-        return cls(_with_sum(weight, bias), tuple(layers), readers)
+        return cls(*_fronted(weight, bias, layers), readers)
 
     def __call__(self, cells: NDArray[np.float32]) -> tuple[Float32, Bool]:
         """Values of preprocessed satellite spectra.
@@ -174,29 +199,30 @@ class DenseSpectra:
             cells = np.vstack([cells, self.translator.generate(np.ascontiguousarray(cells.T)).T])
         out = np.empty((len(self.readers), cells.shape[1]), np.float32)
         whole = np.empty(cells.shape[1], np.bool_)
-        with torch.inference_mode(), one_thread():
+        with np.errstate(invalid="ignore", over="ignore"):  # gaps are NaN, and stay so
             for start in range(0, cells.shape[1], _PIECE):
                 piece = slice(start, start + _PIECE)
-                x = torch.from_numpy(cells[:, piece])
-                made = self.direct(x, _scratch.take(0, len(self.direct.weight), x.shape[1]))
-                whole[piece] = torch.isfinite(made[-1]).numpy()
-                for layers in self.chains:
-                    y = x
-                    for place, layer in enumerate(layers, 1):
+                x = cells[:, piece]
+                first = self.front(x, _scratch.take(0, len(self.front.weight), x.shape[1]))
+                made = first[: self.rows]
+                whole[piece] = np.isfinite(first[self.rows])
+                for chain in self.chains:
+                    y = _activate(first[chain.rows], chain.activation)
+                    for place, layer in enumerate(chain.layers, 1):
                         y = layer(y, _scratch.take(place, len(layer.weight), x.shape[1]))
-                    made[:-1] += y
+                    made += y
                 for place, reader in enumerate(self.readers):
                     out[place, piece] = _read(reader, made)
         return out, whole
 
 
-def _read(reader: _Reader, made: Tensor) -> NDArray[np.float32]:
+def _read(reader: _Reader, made: Float32) -> Float32:
     if isinstance(reader, int):
-        return made[reader].numpy()
+        return np.asarray(made[reader], np.float32)
     if isinstance(reader, _Kernel):
-        return reader(made).numpy()
+        return reader(made)
     head, rows = reader
-    return head.predict(made.numpy()[rows].T).astype(np.float32)
+    return head.predict(made[rows].T).astype(np.float32)
 
 
 def _rows(bands: int, readouts: Sequence[Readout]) -> tuple[Float64, Float64, tuple[_Reader, ...]]:
@@ -224,8 +250,19 @@ def _rows(bands: int, readouts: Sequence[Readout]) -> tuple[Float64, Float64, tu
     return matrix, bias, tuple(readers)
 
 
-def _with_sum(weight: Float64, bias: Float64) -> Layer:
-    return Layer.of(np.vstack([weight, np.ones(weight.shape[1])]), np.append(bias, 0.0))
+def _fronted(
+    weight: Float64, bias: Float64, chains: Sequence[tuple[Layer, ...]]
+) -> tuple[Layer, int, tuple[_Chain, ...]]:
+    """One layer of all that reads the satellite bands, the number of its rows to read, and the networks behind it."""
+    weights = [weight, np.ones((1, weight.shape[1]))]
+    biases = [bias, np.zeros(1)]
+    used, found = len(weight) + 1, []
+    for first, *rest in chains:
+        found.append(_Chain(slice(used, used + len(first.weight)), first.activation, tuple(rest)))
+        weights.append(first.weight.astype(np.float64))
+        biases.append(first.bias[:, 0].astype(np.float64))
+        used += len(first.weight)
+    return Layer.of(np.vstack(weights), np.concatenate(biases)), len(weight), tuple(found)
 
 
 def _is_linear(one: Readout) -> bool:
@@ -242,5 +279,5 @@ def _layers(layers: Sequence[Dense], after: Float64) -> tuple[Layer, ...]:
     return (*found, Layer.of(after, np.zeros(len(after))))
 
 
-def _tensor(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+def _narrow(values: NDArray[Any]) -> Float32:
+    return np.ascontiguousarray(values, np.float32)

@@ -241,7 +241,8 @@ class TestMasks:
         values, masked = (read(folder / f"{STEMS[0]}.tif") for folder in (tmp_path / "maps", site / "whole"))
         assert np.isnan(values).sum() == 30 * 20 + 25
         there = np.isfinite(masked)
-        assert np.array_equal(values[there], masked[there])
+        # Other cells go through together where none are masked, which rounds in another order.
+        np.testing.assert_allclose(values[there], masked[there], rtol=1e-5)
 
     def test_a_changed_rule_leaves_the_others_as_they_were_trained(
         self, site: Path, bundle: Bundle, cube: xr.DataArray, tmp_path: Path

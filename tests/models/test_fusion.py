@@ -21,8 +21,8 @@ from geosoil.models.fusion import (
     fit_translator,
     restore_translator,
 )
+from geosoil.models.fusion_layers import Scale
 from geosoil.models.fusion_loss import divergence, kernel_variances, mmd, spectral_angle
-from geosoil.models.fusion_nets import Scale
 from geosoil.models.fusion_training import member_of, new_net
 from geosoil.models.standardise import _left_out_error
 
