@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from scipy.special import expit
 
+from geosoil.kernels.layers import shift, shift_relu
 from geosoil.models.heads import Head, LinearHead, SvrHead
 
 if TYPE_CHECKING:
@@ -112,29 +113,28 @@ class Layer:
 
     @classmethod
     def of(cls, weight: NDArray[Any], bias: NDArray[Any], activation: str = "linear") -> Layer:
-        return cls(_narrow(weight), _narrow(bias)[:, None], activation)
+        return cls(_narrow(weight), _narrow(bias), activation)
 
     def __call__(self, x: Float32, out: Float32) -> Float32:
         """Bands (in, n) to (out, n), in the memory given."""
-        np.matmul(self.weight, x, out=out)
-        out += self.bias
-        return _activate(out, self.activation)
+        return _activate(np.matmul(self.weight, x, out=out), self.bias, self.activation)
 
 
-def _activate(values: Float32, activation: str) -> Float32:
-    """In place."""
+def _activate(values: Float32, bias: Float32, activation: str) -> Float32:
+    """Bias and activation, in place."""
     if activation == "relu":
-        np.maximum(values, 0, out=values)
-    elif activation == "sigmoid":
-        expit(values, out=values)
-    return values
+        shift_relu(values, bias)
+        return values
+    shift(values, bias)
+    return expit(values, out=values) if activation == "sigmoid" else values
 
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """A network: where its first layer's outputs are among those of the front, what follows, and the layers behind."""
+    """A network: which rows of the front are its first layer's, what becomes of them, and the layers behind."""
 
     rows: slice
+    bias: Float32
     activation: str
     layers: tuple[Layer, ...]
 
@@ -145,11 +145,11 @@ class DenseSpectra:
 
     Attributes
     ----------
-    front : Layer
-        All that is made of the satellite bands at once: m rows, their sum, which is missing where any band is, and the
-        first layers of the networks.
-    rows : int
-        The number m.
+    front : (m + 1 + ..., q) float32
+        What is made of the satellite bands in one product: m rows, their sum, which is missing where any band is, and
+        the first layers of the networks.
+    bias : (m,) float32
+        Of the rows.
     chains : tuple of _Chain
         Networks whose outputs are added; their last layer gives the m rows.
     readers : tuple
@@ -158,8 +158,8 @@ class DenseSpectra:
         One that cannot be folded; the rest then reads both the satellite bands and what it gives.
     """
 
-    front: Layer
-    rows: int
+    front: Float32
+    bias: Float32
     chains: tuple[_Chain, ...]
     readers: tuple[_Reader, ...]
     translator: Translator | None = None
@@ -203,11 +203,11 @@ class DenseSpectra:
             for start in range(0, cells.shape[1], _PIECE):
                 piece = slice(start, start + _PIECE)
                 x = cells[:, piece]
-                first = self.front(x, _scratch.take(0, len(self.front.weight), x.shape[1]))
-                made = first[: self.rows]
-                whole[piece] = np.isfinite(first[self.rows])
+                first = np.matmul(self.front, x, out=_scratch.take(0, len(self.front), x.shape[1]))
+                whole[piece] = np.isfinite(first[len(self.bias)])
+                made = _activate(first[: len(self.bias)], self.bias, "linear")
                 for chain in self.chains:
-                    y = _activate(first[chain.rows], chain.activation)
+                    y = _activate(first[chain.rows], chain.bias, chain.activation)
                     for place, layer in enumerate(chain.layers, 1):
                         y = layer(y, _scratch.take(place, len(layer.weight), x.shape[1]))
                     made += y
@@ -252,17 +252,15 @@ def _rows(bands: int, readouts: Sequence[Readout]) -> tuple[Float64, Float64, tu
 
 def _fronted(
     weight: Float64, bias: Float64, chains: Sequence[tuple[Layer, ...]]
-) -> tuple[Layer, int, tuple[_Chain, ...]]:
-    """One layer of all that reads the satellite bands, the number of its rows to read, and the networks behind it."""
-    weights = [weight, np.ones((1, weight.shape[1]))]
-    biases = [bias, np.zeros(1)]
+) -> tuple[Float32, Float32, tuple[_Chain, ...]]:
+    """One matrix of all that reads the satellite bands, the bias of its first rows, and the networks behind it."""
+    weights = [_narrow(weight), np.ones((1, weight.shape[1]), np.float32), *(first.weight for first, *_ in chains)]
     used, found = len(weight) + 1, []
     for first, *rest in chains:
-        found.append(_Chain(slice(used, used + len(first.weight)), first.activation, tuple(rest)))
-        weights.append(first.weight.astype(np.float64))
-        biases.append(first.bias[:, 0].astype(np.float64))
-        used += len(first.weight)
-    return Layer.of(np.vstack(weights), np.concatenate(biases)), len(weight), tuple(found)
+        rows = slice(used, used + len(first.weight))
+        found.append(_Chain(rows, first.bias, first.activation, tuple(rest)))
+        used = rows.stop
+    return np.vstack(weights), _narrow(bias), tuple(found)
 
 
 def _is_linear(one: Readout) -> bool:
