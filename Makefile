@@ -8,8 +8,9 @@ BIN = $(VENV)/bin
 demo: install
 	$(BIN)/geosoil demo demo --overwrite
 
+# Two processes of tests; matrix products that took both cores in each would fight for them.
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 2
 
 lint: install-dev
 	$(BIN)/ruff check .
