@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("train", "Train the model of a study file."),
     "invert": ("invert", "Train a model of spectra: cube, samples, laboratory spectra."),
     "transfer": ("transfer", "Train a model of few samples with a spectral library."),
+    "search": ("search", "Search a network for few samples and a library."),
     "compare": ("compare", "Compare models on the same folds."),
     "map": ("map", "Map a scene with one or more models."),
     "explain": ("explain", "Say why a model predicts what it predicts (SHAP)."),

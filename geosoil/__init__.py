@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .jobs.info import info
     from .jobs.map import map, plan, predict
     from .jobs.predict import predict_spectra
+    from .jobs.search_study import search_study
     from .jobs.terrain import terrain
     from .jobs.terrain_relations import terrain_relations
     from .jobs.train import train
@@ -51,6 +52,7 @@ __all__ = [
     "plan",
     "predict",
     "predict_spectra",
+    "search_study",
     "terrain",
     "terrain_relations",
     "train",
@@ -78,6 +80,7 @@ _PLACES = {
     "plan": "jobs.map",
     "predict": "jobs.map",
     "predict_spectra": "jobs.predict",
+    "search_study": "jobs.search_study",
     "terrain": "jobs.terrain",
     "terrain_relations": "jobs.terrain_relations",
     "train": "jobs.train",

@@ -320,6 +320,7 @@ class TransferConfig(_Record):
     components: int = Field(20, ge=1, description="most components of PLSR; the count is searched")
     members: int = Field(5, ge=1, le=50, description="networks that are averaged")
     epochs: int | None = Field(None, ge=1, description="most epochs of a network")
+    net: str | None = Field(None, description='best.json of geosoil search: the network of head = "cnn"')
     published: bool = Field(False, description="tune as published: frozen convolutions, dense layers at a rate of 1e-3")
 
     @field_validator("steps")
@@ -517,6 +518,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
         ("spectra", ("laboratory", "satellite", "like")),
         ("masks", ("land_use",)),
         ("library", ("path", "tables", "cache")),
+        ("transfer", ("net",)),
     )
     for section, keys in places:
         if isinstance(table.get(section), dict):

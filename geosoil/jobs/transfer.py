@@ -17,6 +17,7 @@ from geosoil.jobs.pairing import build_pairs
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle
+from geosoil.models.conv_head import CnnSettings
 from geosoil.models.heads import HeadSettings
 from geosoil.models.library_heads import SAME, TUNED, TransferSettings
 from geosoil.models.net_head import NETS
@@ -188,7 +189,10 @@ def _head(study: Study, kind: str, head: str | None) -> HeadSettings:
     config = study.transfer
     head = head or ("resnet" if kind in TUNED else "plsr")
     most = config.epochs or (_NET_EPOCHS if head in NETS else HeadSettings().epochs)
-    return HeadSettings(kind=head, most_components=config.components, members=config.members, epochs=most)
+    net = None
+    if head == "cnn" and config.net is not None:
+        net = CnnSettings.load(config.net)
+    return HeadSettings(kind=head, most_components=config.components, members=config.members, epochs=most, net=net)
 
 
 def _read(study: Study, data: PairSet) -> str:

@@ -125,7 +125,8 @@ def fit_cnn(
     seed : int
         Of folds, weights, batches and dropout.
     net : CnnSettings, optional
-        Shape and training, as a search found them; the default fits itself to the bands.
+        Shape and training, as a search found them, instead of those of `settings`; the default fits itself to the
+        bands.
 
     Returns
     -------
@@ -133,6 +134,7 @@ def fit_cnn(
         Its `rmsecv` is the error on what the networks did not see.
     """
     fold = fold_numbers(len(y), settings.folds, groups=groups, seed=seed)
+    net = net if net is not None else settings.net
     chosen = net if net is not None else CnnSettings.fitting(X.shape[1])
     if net is None:
         chosen = replace(chosen, schedule=replace(chosen.schedule, epochs=min(settings.epochs, chosen.schedule.epochs)))

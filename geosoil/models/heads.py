@@ -15,6 +15,7 @@ from geosoil.prep.pls import checked
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from geosoil.models.conv_head import CnnSettings
     from geosoil.types import Float64
 
 __all__ = [
@@ -119,6 +120,8 @@ class HeadSettings:
         Network: how many are averaged.
     epochs : int
         Network: most epochs; a part of the samples given tells when to stop before.
+    net : CnnSettings, optional
+        CNN: its shape and training, as a search found them; by default one that fits the bands.
     """
 
     kind: str = "plsr"
@@ -136,6 +139,7 @@ class HeadSettings:
     pieces: tuple[int, ...] = ()
     members: int = 5
     epochs: int = 600
+    net: CnnSettings | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -88,7 +88,8 @@ class TransferSettings:
 def pretrain_for(source: Source, settings: TransferSettings, seed: int) -> Pretrained:
     """Train the networks that are taken over from the library."""
     head = settings.head
-    shape = CnnSettings.fitting(source.X.shape[1]).spec(source.X.shape[1]) if head.kind == "cnn" else None
+    bands = source.X.shape[1]
+    shape = (head.net or CnnSettings.fitting(bands)).spec(bands) if head.kind == "cnn" else None
     training = Training(epochs=head.epochs)
     return pretrain(
         source, PretrainSettings(members=head.members, training=training, shape=shape, kind=head.kind), seed

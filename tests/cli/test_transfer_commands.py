@@ -34,6 +34,17 @@ def farm(site: Path, tmp_path: Path) -> Path:
 class TestCommands:
     """What they print and write."""
 
+    def test_search_leaves_a_network_and_says_how_to_use_it(self, typed: Command, farm: Path) -> None:
+        ran = typed("search", "study.toml", "network", "--trials", 2, "--folds", 2, "--seed", 3, "-j", 1)
+        assert ran.code == 0, ran.err
+        assert 'net = "network/best.json"' in ran.out
+        assert "optimistic" in ran.err
+        again = typed("search", "study.toml", "network", "--trials", 2, "--folds", 2, "--seed", 3, "-q", "--json")
+        assert len(again.json["trials"]) == 2
+        other = typed("search", "study.toml", "network", "--trials", 2, "--folds", 3, "--seed", 3, "-q")
+        assert other.code == 3
+        assert "GS-SEARCH-OTHER" in other.err
+
     def test_transfer_trains_and_tells(self, typed: Command, farm: Path) -> None:
         ran = typed("transfer", "study.toml", "-o", "new.gsm", "--report", "new.html", "-j", 1)
         assert ran.code == 0, ran.err
