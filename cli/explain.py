@@ -90,7 +90,8 @@ def command(
       geosoil explain soc.gsm samples.csv why/ --scene covariates.tif
       geosoil explain soc.gsm covariates.tif why/ --window 100,200,64,64
     """
-    from geosoil.jobs.attribution import explain, summary
+    from geosoil.jobs.attribution import explain
+    from geosoil.jobs.attribution_told import summary
 
     start_logging(verbose, quiet, log_file)
     target = output or out

@@ -15,7 +15,7 @@ import xarray as xr
 
 import geosoil
 from geosoil.errors import GeosoilError, InputError, UsageError
-from geosoil.jobs.attribution import summary
+from geosoil.jobs.attribution_told import summary
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.report.absorptions import absorptions, constituents_at
