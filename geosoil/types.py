@@ -117,6 +117,27 @@ class CellPredictor(Protocol):
         ...
 
 
+class Cells(Protocol):
+    """A window of a scene whose cells are read as they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        ...
+
+    def part(self, rows: slice, cols: slice) -> Cells:
+        """A part of the window; what lies beyond it is cut off."""
+        ...
+
+    def planes(self, bands: Int64) -> Float32:
+        """Some of the bands (b, h, w), NaN where there is no data."""
+        ...
+
+    def pick(self, bands: Int64, row: Int64, column: Int64) -> Float32:
+        """Some of the bands (b, n) at cells of the window, which come by rows."""
+        ...
+
+
 class Estimator(Protocol):
     """A way to fit: hyper-parameters in the constructor, data in `fit`."""
 

@@ -86,10 +86,16 @@ def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
     return array
 
 
-def footprint(array: Any) -> tuple[int, int]:
-    """Memory of reading windows: how often each is held, and bytes for each of its rows that all threads share."""
+def footprint(array: Any, *, by_cells: bool = False) -> tuple[int, int]:
+    """Memory of reading windows: how often each is held, and bytes for each of its rows that all threads share.
+
+    With `by_cells`, those that can be are read as their cells are asked for.
+    """
     reader = reader_of(array) if isinstance(array, da.Array) else None
-    return reader.footprint() if isinstance(reader, FileStack) else (2, 0)
+    if not isinstance(reader, FileStack):
+        return 2, 0
+    copies, shared = reader.footprint()
+    return (0 if by_cells and reader.cells((0, 1), (0, 1)) is not None else copies), shared
 
 
 def reader_of(array: da.Array) -> WindowReader | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from geosoil.kernels.decode import EDGE
 
 from .addresses import redact, short_name
 from .gdal import Handle, borrow
-from .rawfile import Decoding, RawLayout, decode_window
+from .rawfile import Decoding, RawLayout, decode_window, pick_cells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,6 +104,16 @@ class RasterFile:
         """Whether windows are decoded straight from a map of the file into memory."""
         return self.raw is not None and not self.south_up and not self.masked
 
+    @cached_property
+    def planes(self) -> Int64:
+        """Where the bands are in the file."""
+        return np.array([one.index - 1 for one in self.formats], np.int64)
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """How the bands of a mapped file become values."""
+        return _decoding(self.formats, np.dtype("float32" if self.raw is None else self.raw.dtype))
+
     def footprint(self) -> tuple[int, int]:
         """See `FileStack.footprint`."""
         if self.raw is not None and self.is_mapped:
@@ -120,11 +131,10 @@ class RasterFile:
         formats = [self.formats[place] for place in bands]
         values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
         if self.raw is not None and self.is_mapped:
-            planes = np.array([one.index - 1 for one in formats], np.int64)
-            how = _decoding(formats, np.dtype(self.raw.dtype))
+            how = self.decoding.take(bands)
             for top, bottom, stored in self.raw.parts(self.handle, rows, len(formats)):
                 part = values[:, top - rows[0] : bottom - rows[0]]
-                decode_window(stored, self.raw.interleave, planes, (0, cols[0]), how, part)
+                decode_window(stored, self.raw.interleave, self.planes[bands], (0, cols[0]), how, part)
             return values
         stored, mask = self.read_stored([one.index for one in formats], rows, cols)
         decode_window(stored, "bsq", np.arange(len(formats)), (0, 0), _decoding(formats, stored.dtype), values)
@@ -189,6 +199,62 @@ def _decoding(formats: Sequence[BandFormat], dtype: np.dtype[Any]) -> Decoding:
 
 
 @dataclass(frozen=True)
+class MappedCells:
+    """Cells of a mapped file that are decoded as they are asked for; see `types.Cells`.
+
+    Attributes
+    ----------
+    file : RasterFile
+        The bands, all of one file.
+    kept : (int, int)
+        Rows of the file that stay mapped while cells of them are read.
+    rows, cols : (int, int)
+        First, and one past the last, of the window.
+    """
+
+    file: RasterFile
+    kept: tuple[int, int]
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        return len(self.file.names), self.rows[1] - self.rows[0], self.cols[1] - self.cols[0]
+
+    def part(self, rows: slice, cols: slice) -> MappedCells:
+        """A part of the window."""
+        top, left = self.rows[0], self.cols[0]
+        return replace(
+            self,
+            rows=(top + rows.start, min(top + rows.stop, self.rows[1])),
+            cols=(left + cols.start, min(left + cols.stop, self.cols[1])),
+        )
+
+    def planes(self, bands: Int64) -> Float32:
+        """Some of the bands (b, h, w)."""
+        shape = self.shape[1:]
+        row, column = (one.ravel() for one in np.indices(shape))
+        return self.pick(bands, row, column).reshape(-1, *shape)
+
+    def pick(self, bands: Int64, row: Int64, column: Int64) -> Float32:
+        """Some of the bands (b, n) at cells of the window, by rows."""
+        out = np.empty((len(bands), len(row)), np.float32)
+        raw = self.file.raw
+        if raw is None or not len(row):
+            return out
+        row, column, how = row + self.rows[0], column + self.cols[0], self.file.decoding.take(bands)
+        reach = (int(row[0]), int(row[-1]) + 1)
+        for top, bottom, stored in raw.parts(self.file.handle, self.kept, len(self.file.formats), reach):
+            first, last = np.searchsorted(row, (top, bottom))
+            pick_cells(
+                stored, raw.interleave, self.file.planes[bands], row[first:last] - top, column[first:last], how,
+                out[:, first:last],
+            )  # fmt: skip
+        return out
+
+
+@dataclass(frozen=True)
 class FileStack:
     """Files on one grid, their bands one after the other; each file is read once a window."""
 
@@ -210,6 +276,11 @@ class FileStack:
             else:
                 runs.append((file, [place]))
         return FileStack(tuple(file.take(places) for file, places in runs))
+
+    def cells(self, rows: tuple[int, int], cols: tuple[int, int]) -> MappedCells | None:
+        """The cells of a window, to be read as they are asked for; None where files cannot be read so."""
+        one = self.files[0]
+        return MappedCells(one, rows, rows, cols) if len(self.files) == 1 and one.is_mapped else None
 
     def footprint(self) -> tuple[int, int]:
         """Memory of reading: how often a window is held, and bytes for each of its rows that all threads share."""

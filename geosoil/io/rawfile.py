@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.io import DatasetReader
 
-    from geosoil.types import Int64
+    from geosoil.types import Float32, Int64
 
-__all__ = ["Decoding", "RawLayout", "decode_window", "release_maps"]
+__all__ = ["Decoding", "RawLayout", "decode_window", "pick_cells", "release_maps"]
 
 #: Bytes of a file in one map of it, and of a page.
 _MOST_MAPPED, _PAGE = 32 * 2**20, 4096
@@ -39,6 +39,10 @@ class Decoding:
     nodata: NDArray[np.float64]
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
+
+    def take(self, bands: Int64) -> Decoding:
+        """That of some of the bands."""
+        return Decoding(self.has[bands], self.nodata[bands], self.scale[bands], self.offset[bands])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,12 @@ class RawLayout:
         # The bands of one row lie all over a sequential file, which is mapped as a whole, and anew for other rows.
         return int((2 if self.interleave == "bsq" else 1.3) * self.touched(bands))
 
-    def parts(self, handle: Handle, rows: tuple[int, int], bands: int) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    def parts(
+        self, handle: Handle, rows: tuple[int, int], bands: int, only: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, int, NDArray[Any]]]:
         """The rows in parts: the first, one past the last, and an array of the file's numbers that begins with it.
+
+        Of the parts of `rows`, which are kept, those are given that hold some of the rows `only`.
 
         The arrays are maps of the file. They are kept while windows of the same rows are read, as tiles side by side
         are: to map pages costs more than to decode them. What is touched counts as the process's memory.
@@ -113,6 +121,8 @@ class RawLayout:
         most = int(_KEPT * (rows[1] - rows[0]) * row)
         for top in range(rows[0], rows[1], step):
             part = (top, min(top + step, rows[1]))
+            if only is not None and not (part[0] < only[1] and only[0] < part[1]):
+                continue
             key = (handle, self, *part)
             yield *part, _maps.get(key, (part[1] - part[0]) * row, most, partial(self._map, handle, part))
 
@@ -127,6 +137,14 @@ class RawLayout:
         shape = (lines, bands, columns) if self.interleave == "bil" else (lines, columns, bands)
         start = self.start + rows[0] * bands * columns * size
         return np.asarray(np.memmap(handle.address, self.dtype, "r", start, shape))
+
+
+def pick_cells(
+    stored: NDArray[Any], interleave: str, bands: Int64, row: Int64, column: Int64, how: Decoding, out: Float32
+) -> None:
+    """Fill cells (n, m), by rows, from stored numbers, as `decode_window` does."""
+    kernel = {"bsq": decode.pick_planes, "bil": decode.pick_lines, "bip": decode.pick_points}[interleave]
+    kernel(stored, bands, row, column, how.has, how.nodata, how.scale, how.offset, out)
 
 
 class _Maps:

@@ -375,7 +375,7 @@ def _plan(
         tile_size=tile_size,
         max_memory=bytes_of(max_memory),
         num_workers=num_workers or os.cpu_count() or 1,
-        footprint=footprint(stack.data),
+        footprint=footprint(stack.data, by_cells=task.takes_cells),
     )
 
 

@@ -16,13 +16,14 @@ from geosoil.grid.patches import fill_window, window_spans
 from geosoil.grid.spool import write_tile
 from geosoil.grid.tiles import BLOCK, Tile, blocks_of
 from geosoil.io.lazy import reader_of
+from geosoil.io.rasterfile import FileStack
 from geosoil.models.bundle import Bundle, Output, load_model
 from geosoil.prep.masks import NODATA, MaskPlan
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geosoil.types import Bool, Float32, WindowReader
+    from geosoil.types import Bool, Cells, Float32, WindowReader
 
 __all__ = ["Abandoned", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work"]
 
@@ -51,12 +52,14 @@ class Masking:
     places: tuple[int, ...]
     land_use: int = -1
 
-    def flags(self, cells: Float32) -> Float32:
+    def flags(self, cells: Float32 | Cells) -> Float32:
         """Flags of a block (B, h, w), as numbers of the spool; NaN for cells without data."""
+        bands = np.array([*self.places, *([self.land_use] if self.land_use >= 0 else [])], np.int64)
+        planes = cells[bands] if isinstance(cells, np.ndarray) else cells.planes(bands)
         codes = None
         if self.land_use >= 0:
-            codes = np.nan_to_num(cells[self.land_use], nan=-1).astype(np.int64)
-        flags = self.plan.flags(cells[list(self.places)], codes)
+            codes = np.nan_to_num(planes[-1], nan=-1).astype(np.int64)
+        flags = self.plan.flags(planes[: len(self.places)], codes)
         found = flags.astype(np.float32)
         found[flags == NODATA] = np.nan
         return found
@@ -95,6 +98,11 @@ class Task:
         return tuple(output for model in self.models for output in model.outputs(self.statistics))
 
     @property
+    def takes_cells(self) -> bool:
+        """Whether cells can be read as they are asked for."""
+        return self.halo == 0 and all(model.takes_cells for model in self.models)
+
+    @property
     def layers(self) -> int:
         """Layers of a finished tile: the maps, and the flags where cells are masked."""
         return len(self.outputs) + (self.masking is not None)
@@ -113,13 +121,13 @@ class Task:
                 band[:] = 0.0 if codes is None else codes[0]
             model.predict_block(block, self.statistics)
 
-    def predict(self, raw: Float32, tile: Tile, stopped: Callable[[], bool] = bool) -> Float32:
+    def predict(self, raw: Float32 | Cells, tile: Tile, stopped: Callable[[], bool] = bool) -> Float32:
         """All layers of a tile.
 
         Parameters
         ----------
-        raw : (B, h + 2 halo, w + 2 halo) float32
-            The tile's window.
+        raw : (B, h + 2 halo, w + 2 halo) float32, or Cells
+            The tile's window; one of `Cells` where the task `takes_cells`.
         stopped : callable
             Asked before each block whether to go on.
 
@@ -138,13 +146,15 @@ class Task:
         for rows, columns in blocks_of(tile):
             if stopped():
                 raise Abandoned
-            block = _block(raw, rows, columns, self.halo)
             inside = maps[:, rows, columns]
-            wanted = None if self.masking is None else self._mask(self.masking, block, inside)
+            block = _block(raw, rows, columns, self.halo) if isinstance(raw, np.ndarray) else raw.part(rows, columns)
+            wanted = self._wanted(block, inside)
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
                 cut = self.halo - model.patch // 2
-                window = block[:, cut : block.shape[1] - cut, cut : block.shape[2] - cut]
+                window = block
+                if isinstance(block, np.ndarray):
+                    window = block[:, cut : block.shape[1] - cut, cut : block.shape[2] - cut]
                 try:
                     found = model.predict_block(
                         window, self.statistics, unseen=self.unseen, places=places, wanted=wanted
@@ -155,11 +165,18 @@ class Task:
                 first += len(found)
         return maps
 
-    def _mask(self, masking: Masking, block: Float32, inside: Float32) -> Bool:
-        """Note the flags of a block's cells that are in the tile; which of all its cells are left to predict."""
-        flags = masking.flags(block[:, self.halo : block.shape[1] - self.halo, self.halo : block.shape[2] - self.halo])
-        inside[-1] = flags[: inside.shape[1], : inside.shape[2]]
-        return np.asarray(flags == 0, np.bool_)
+    def _wanted(self, block: Float32 | Cells, inside: Float32) -> Bool:
+        """The cells of a block to predict: those in the tile without a flag; notes the flags."""
+        height, width = inside.shape[1:]
+        wanted = np.zeros((block.shape[1] - 2 * self.halo, block.shape[2] - 2 * self.halo), np.bool_)
+        wanted[:height, :width] = True
+        if self.masking is not None:
+            core = block
+            if isinstance(block, np.ndarray):
+                core = block[:, self.halo : self.halo + height, self.halo : self.halo + width]
+            inside[-1] = self.masking.flags(core)
+            wanted[:height, :width] = inside[-1] == 0
+        return wanted
 
 
 def _block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:
@@ -214,6 +231,12 @@ class Source:
             part = part.copy(data=optimize(part.data)[0])
         return cls(inside, beyond, part=part)
 
+    def cells(self) -> Cells | None:
+        """The window, to be read as its cells are asked for; None where that cannot be."""
+        if any(self.beyond) or not isinstance(self.reader, FileStack):
+            return None
+        return self.reader.cells(*self.inside)
+
     def read(self) -> Float32:
         """The window (B, h, w) on the calling thread, NaN where there is no data and outside the scene."""
         if self.reader is None:
@@ -244,7 +267,8 @@ def make_tile(
         As `write_tile`; an unreadable part of the scene is given back, not raised, so that others can go on.
     """
     try:
-        values = task.predict(source.read(), tile, stopped)
+        cells = source.cells() if task.takes_cells else None
+        values = task.predict(source.read() if cells is None else cells, tile, stopped)
     except InputError as error:
         return error
     return write_tile(work, tile, values)

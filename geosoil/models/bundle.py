@@ -26,7 +26,7 @@ from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
 from geosoil.registry import predictor as predictor_class
 from geosoil.soil import Depth, Property, Target
-from geosoil.types import CellPredictor, PathLike, Predictor
+from geosoil.types import CellPredictor, Cells, PathLike, Predictor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,7 +203,7 @@ class Bundle:
 
     def predict_block(
         self,
-        raw: Float32,
+        raw: Float32 | Cells,
         statistics: Sequence[str] = ("mean",),
         *,
         unseen: Literal["error", "missing"] = "error",
@@ -214,8 +214,9 @@ class Bundle:
 
         Parameters
         ----------
-        raw : (B, h + patch - 1, w + patch - 1) float32
-            The model's bands with a halo of half a patch, NaN where there is no data.
+        raw : (B, h + patch - 1, w + patch - 1) float32, or Cells
+            The model's bands with a halo of half a patch, NaN where there is no data. A model that `takes_cells` also
+            takes a window whose cells are read as they are asked for.
         places : sequence of int, optional
             Where the model's bands are in `raw`, which may then hold more.
         statistics : sequence of str
@@ -230,15 +231,17 @@ class Bundle:
         (T * len(statistics), h, w) float32
             In the order of `outputs`; NaN where a cell is not valid.
         """
-        self._check_bands(len(raw) if places is None else len(places))
+        self._check_bands(raw.shape[0] if places is None else len(places))
         tables = [self._back(statistic) for statistic in statistics]
         halo = self.patch // 2
         height, width = raw.shape[1] - 2 * halo, raw.shape[2] - 2 * halo
         maps = np.full((len(self.targets) * len(statistics), height, width), np.nan, np.float32)
-        if self.encoder.as_is and isinstance(self.predictor, CellPredictor):
-            own_places = np.arange(len(raw)) if places is None else np.asarray(places, np.int64)
+        if self.takes_cells and isinstance(self.predictor, CellPredictor):
+            own_places = np.arange(raw.shape[0]) if places is None else np.asarray(places, np.int64)
             with one_blas_thread():
                 scaled, valid = self._cell_by_cell(self.predictor, raw, own_places, wanted)
+        elif not isinstance(raw, np.ndarray):
+            raise TypeError("this model takes whole blocks")
         else:
             own = raw if places is None else raw[list(places)]
             valid = self.encoder.valid(own)[halo : halo + height, halo : halo + width]
@@ -254,6 +257,11 @@ class Bundle:
                 out[~valid] = np.nan
         return maps
 
+    @property
+    def takes_cells(self) -> bool:
+        """Whether single cells are all that it looks at, as they are in the scene."""
+        return self.encoder.as_is and isinstance(self.predictor, CellPredictor)
+
     def _check_bands(self, count: int) -> None:
         """The kernels trust the number of bands."""
         if count != len(self.bands):
@@ -264,7 +272,7 @@ class Bundle:
             )
 
     def _cell_by_cell(
-        self, predictor: CellPredictor, raw: Float32, places: Int64, wanted: Bool | None
+        self, predictor: CellPredictor, raw: Float32 | Cells, places: Int64, wanted: Bool | None
     ) -> tuple[Float32, Bool]:
         """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.
 
@@ -276,8 +284,11 @@ class Bundle:
         rows, columns = np.nonzero(np.ones(shape, np.bool_) if wanted is None else wanted)
         for start in range(0, len(rows), _CELLS):
             row, column = rows[start : start + _CELLS], columns[start : start + _CELLS]
-            cells = np.empty((len(places), len(row)), np.float32)
-            gather(raw, places, row, column, cells)
+            if isinstance(raw, np.ndarray):
+                cells = np.empty((len(places), len(row)), np.float32)
+                gather(raw, places, row, column, cells)
+            else:
+                cells = raw.pick(places, row, column)
             scaled[:, row, column], valid[row, column] = predictor.predict_cells(cells)
         return scaled, valid
 
