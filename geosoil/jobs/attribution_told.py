@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,9 @@ from geosoil.report.absorptions import constituents_at
 from geosoil.report.attributions import Against, Shown, figure_names, write_attributions
 from geosoil.report.html import png
 from geosoil.soil import Target
-from geosoil.types import Float64
+
+if TYPE_CHECKING:
+    from geosoil.types import Float64
 
 __all__ = [
     "Explained",
