@@ -160,13 +160,14 @@ def fitted_spectra(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``wavelength_nm`` (q,), ``satellite``, ``laboratory``, ``generated`` (n, q) or None, all preprocessed;
+        ``wavelength_nm`` (q,), ``satellite``, ``laboratory``, ``generated`` (n, q) or None, all preprocessed; ``read``,
+        which of the first two the model reads;
         ``support`` and ``frequency`` tuples by property of (2 q,) bool and float64: which features are kept, and how
-        often the repeats of the selection took them; satellite features first.
+        often the repeats of the selection took them; those of generated spectra come last.
     """
     predictor = fitted.predictor
-    satellite = predictor.preprocess.apply(data.satellite)
-    bands = satellite.shape[1]
+    read = predictor.preprocess.apply(data.satellite)
+    bands = read.shape[1]
     supports, frequencies = [], []
     for head, found in zip(predictor.heads, fitted.frequencies, strict=True):
         kept, often = np.zeros(2 * bands, np.bool_), np.zeros(2 * bands)
@@ -178,12 +179,18 @@ def fitted_spectra(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
         frequencies.append(often)
     return {
         "wavelength_nm": predictor.preprocess.wavelength_nm,
-        "satellite": satellite,
+        "read": _read(data),
+        "satellite": None if data.laboratory_alone else read,
         "laboratory": None if data.laboratory is None else predictor.preprocess.apply(data.laboratory),
-        "generated": None if predictor.translator is None else predictor.generate(satellite),
+        "generated": None if predictor.translator is None else predictor.generate(read),
         "support": tuple(supports),
         "frequency": tuple(frequencies),
     }
+
+
+def _read(data: PairSet) -> str:
+    """The kind of the spectra that models read, or make others of."""
+    return "laboratory" if data.laboratory_alone else "satellite"
 
 
 def held_out_frame(data: PairSet, checked: SpectraValidation) -> pd.DataFrame:
@@ -306,7 +313,7 @@ def _selection(data: PairSet, fitted: FittedSpectra) -> dict[str, Any]:
     kept: dict[str, Sequence[str]] = {}
     for soil, head in zip(data.properties, fitted.predictor.heads, strict=True):
         kept[soil.code] = [
-            f"{'satellite' if place < bands else 'generated'} {wavelength[place % bands]:.1f} nm"
+            f"{_read(data) if place < bands else 'generated'} {wavelength[place % bands]:.1f} nm"
             for place in head.support.tolist()
         ]
     return {"bands": list(data.report.get("bands", ())), "kept": kept}

@@ -118,26 +118,40 @@ def _property(card: Any, soil: Property, frame: pd.DataFrame) -> Section:
     return Section(
         soil.name,
         (
-            f"From {part.scores[0]['split']}: each sample was predicted by a fit that never saw it; the translator, "
-            "the selection of bands and all searches used the other samples alone.",
+            f"From {part.scores[0]['split']}: each sample was predicted by a fit that never saw it; "
+            f"{_fitted(card.settings['recipe'])} used the other samples alone.",
         ),
         tables=((f"Errors in {soil.unit}; ME above 0 means over-prediction", score_frame(part).tail(1)),),
         figures=(("Observed against held-out predicted values.", scatter_by_depth(rows, soil, depths)),),
     )
 
 
+def _fitted(recipe: Mapping[str, Any]) -> str:
+    """What of a recipe is fitted or searched."""
+    parts = [
+        *(["the translator"] if recipe.get("fusion") else []),
+        *(["the selection of bands"] if recipe.get("cars") else []),
+        "all searches",
+    ]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def _spectra(card: Any, properties: Sequence[Property], spectra: Mapping[str, Any]) -> Section:
     label = "preprocessed value" if card.settings["recipe"]["steps"] else "reflectance"
-    before = (
-        "Mean spectra with the range of the middle 80 % of the samples. The generated spectra are those of the samples "
-        "that the translator was fitted on; new ones lie farther from the laboratory's. Dotted: the spread of the "
-        "laboratory spectra, which is the difference if all samples got their mean."
-    )
-    figures = (
-        (before, spectra_figure({**spectra, "label": label})),
-        (SUPPORT_CAPTION, support_figure(properties, spectra)),
-    )
-    return Section("Spectra", figures=figures)
+    before = "Mean spectra with the range of the middle 80 % of the samples."
+    if spectra["generated"] is not None:
+        before += (
+            " The generated spectra are those of the samples that the translator was fitted on; new ones lie farther "
+            "from the laboratory's."
+        )
+    if spectra["satellite"] is not None and spectra["laboratory"] is not None:
+        before += (
+            " Dotted: the spread of the laboratory spectra, which is the difference if all samples got their mean."
+        )
+    figures = [(before, spectra_figure({**spectra, "label": label}))]
+    if card.settings["recipe"].get("cars"):
+        figures.append((SUPPORT_CAPTION, support_figure(properties, spectra)))
+    return Section("Spectra", figures=tuple(figures))
 
 
 def _samples(card: Any, report: Mapping[str, Any]) -> Section:

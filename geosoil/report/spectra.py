@@ -83,12 +83,13 @@ def spectra_figure(spectra: Mapping[str, Any]) -> Figure:
 
 
 def support_figure(properties: Sequence[Property], spectra: Mapping[str, Any]) -> Figure:
-    """How often the selection took each wavelength of satellite (up) and generated (down) spectra, and which are kept.
+    """How often the selection took each wavelength of the spectra read (up) and generated (down), and which are kept.
 
     Parameters
     ----------
     spectra : mapping
-        ``wavelength_nm`` (q,); ``support`` and ``frequency``, tuples of (2 q,) by property, satellite features first.
+        ``wavelength_nm`` (q,); ``read``, the kind of the spectra that are read; ``support`` and ``frequency``, tuples
+        of (2 q,) by property, generated features last.
     """
     wavelength = np.asarray(spectra["wavelength_nm"])
     bands = len(wavelength)
@@ -97,7 +98,7 @@ def support_figure(properties: Sequence[Property], spectra: Mapping[str, Any]) -
     named: set[str] = set()
     for row, (support, frequency) in enumerate(zip(spectra["support"], spectra["frequency"], strict=True)):
         axes.axhline(row, color="0.8", linewidth=0.6)
-        for up, kind, half in ((-1, "satellite", slice(None, bands)), (1, "generated", slice(bands, None))):
+        for up, kind, half in ((-1, spectra["read"], slice(None, bands)), (1, "generated", slice(bands, None))):
             kept, height = support[half], row + up * 0.42 * frequency[half]
             for part, shade in ((~kept & (frequency[half] > 0), 0.25), (kept, 1.0)):
                 # Only what some property keeps is in the legend, and once.

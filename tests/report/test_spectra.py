@@ -26,6 +26,7 @@ def test_the_legend_of_the_selection_names_what_is_kept_and_nothing_else(
     support = tuple(np.isin(np.arange(2 * BANDS), list(one)) for one in kept)
     spectra = {
         "wavelength_nm": np.linspace(400, 2400, BANDS),
+        "read": "satellite",
         "support": support,
         "frequency": tuple(0.5 * one for one in support),
     }
