@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -18,7 +19,7 @@ import pyogrio
 from geosoil.errors import InputError, listing
 from geosoil.types import PathLike, as_path
 
-__all__ = ["TABLE_SUFFIXES", "Table", "read_table", "typed"]
+__all__ = ["TABLE_SUFFIXES", "Table", "layers_of", "read_table", "typed"]
 
 _TEXT = (".csv", ".txt", ".tsv", ".tab", ".dat")
 _WORKBOOK = (".xlsx", ".xlsm")
@@ -198,6 +199,30 @@ def _read_workbook(path: Path, layer: str | None) -> Table:
     _unique_columns([str(name).strip() for name in header.iloc[0].dropna()] if len(header) else [], path.name)
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     return Table(frame, path.name, [f"{path.name}: sheet {sheet!r}"])
+
+
+def layers_of(path: Path) -> list[dict[str, Any]]:
+    """The layers of a vector file: ``name``, ``geometry`` (empty for none), ``rows``, ``columns``.
+
+    Raises
+    ------
+    InputError
+        ``GS-TABLE-READ``: it cannot be read.
+    """
+    try:
+        names = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        told = [pyogrio.read_info(path, layer=name, force_feature_count=True) for name in names]
+    except Exception as error:
+        raise _unreadable(path, error, "a vector file") from error
+    return [
+        {
+            "name": name,
+            "geometry": str(one["geometry_type"] or ""),
+            "rows": int(one["features"]),
+            "columns": [str(field) for field in one["fields"]],
+        }
+        for name, one in zip(names, told, strict=True)
+    ]
 
 
 def _choose(path: Path, names: Sequence[str], wanted: str | None, kind: str) -> str:

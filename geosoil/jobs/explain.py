@@ -34,7 +34,9 @@ def describe(found: Mapping[str, Any]) -> str:
         "samples": _samples,
         "spectra": _spectra,
         "scene": _scene,
+        "layers": _layers,
         "run": _run,
+        "terrain": _terrain,
         "product": _product,
     }
     lines = say[found["kind"]](found)
@@ -300,6 +302,30 @@ def _map(tags: Mapping[str, Any]) -> str:
     by = f", by a {tags['source']}" if tags.get("source") else ""
     shown = f"{tags['long_name']}, {statistic_in_words(tags['statistic'])}{_unit(tags['units'])}"
     return f"{tags['file']} is a map of geosoil: {shown}{by} (sha256 {tags['model_sha256'][:12]}){made}"
+
+
+def _layers(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"{found['path']}: {len(found['layers'])} layers"]
+    for one in found["layers"]:
+        kind = f"{one['geometry']}, " if one["geometry"] else ""
+        lines.append(f"  {one['name']}: {kind}{one['rows']} rows; columns {listing(one['columns'], 20)}")
+    return [*lines, f'a study takes one of them: layer = "{found["layers"][0]["name"]}" in [samples]']
+
+
+def _terrain(found: Mapping[str, Any]) -> list[str]:
+    record = found["record"]
+    grid, streams = record["grid"], record["streams"]
+    return [
+        f"{found['path']}: a run of geosoil terrain",
+        f"made {record.get('created', '?')}, by geosoil {record.get('geosoil', '?')}"
+        + (f", in {record['seconds']:.1f} s" if "seconds" in record else ""),
+        *([f"command: {record['command']}"] if record.get("command") else []),
+        f"heights: {record['input'].get('name', '?')}; {grid['columns']} x {grid['rows']} cells",
+        f"layers: {listing(list(record['layers']), 20)}",
+        f"streams: {streams['reaches']} reaches, {streams['length_km']:.3g} km",
+        "settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
+        *(f"note: {note}" for note in record.get("notes", ())),
+    ]
 
 
 def _run(found: Mapping[str, Any]) -> list[str]:

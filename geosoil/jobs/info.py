@@ -23,7 +23,7 @@ from geosoil.io.headers import NO_MAP
 from geosoil.io.preview import preview_bands, preview_samples
 from geosoil.io.products import addresses_of
 from geosoil.io.raster import open_scene
-from geosoil.io.tables import TABLE_SUFFIXES, read_table, typed
+from geosoil.io.tables import TABLE_SUFFIXES, layers_of, read_table, typed
 from geosoil.jobs.cubes import quicklook, tell_cube, tell_product
 from geosoil.jobs.explain import describe
 from geosoil.jobs.measured import is_spectrometer_file, tell_spectra
@@ -34,6 +34,13 @@ __all__ = ["describe", "info"]
 
 #: A record of a run is not larger than this, bytes.
 _MOST_RECORD = 50 * 2**20
+#: Vector files that hold layers.
+_LAYERED = frozenset({".gpkg", ".gdb"})
+#: What the records of runs hold, by kind.
+_RECORDS = {
+    "run": {"key", "models", "outputs", "grid", "tiles"},
+    "terrain": {"input", "grid", "settings", "layers", "streams"},
+}
 #: Files of a folder that are looked at for a cube among them.
 _MOST_FILES = 20
 #: Tags that only a map of geosoil has together.
@@ -56,7 +63,8 @@ def info(
 ) -> dict[str, Any]:
     """What is in a file or object, as a plain dict with a ``kind``.
 
-    Kinds are model, study, samples, spectra, run, product and scene.
+    Kinds are model, study, samples, spectra, layers (a vector file of several), run, terrain (a run of it), product and
+    scene.
 
     A cube has an entry ``cube`` in its scene: sensor, detectors, bad bands, what the values are. A product that is
     still packed is looked into, and is a ``product``.
@@ -137,22 +145,24 @@ def _file(text: str) -> dict[str, Any] | None:
         if suffix in TABLE_SUFFIXES:
             return _table(path, text)
         if suffix == ".json" and (record := _record(path)):
-            return {"kind": "run", "path": text, "record": record}
+            kind = next(name for name, wanted in _RECORDS.items() if wanted <= record.keys())
+            return {"kind": kind, "path": text, "record": record}
         if is_packed_product(path):
             return {"kind": "product", "path": text, "product": tell_product(gaofen.describe(text))}
     return None
 
 
 def _record(path: Path) -> dict[str, Any] | None:
-    """The record that a run of `geosoil map` left; None for other files."""
+    """The record that `geosoil map` or `geosoil terrain` left; None for other files."""
     try:
         if path.stat().st_size > _MOST_RECORD:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    wanted = {"key", "models", "outputs", "grid", "tiles"}
-    return found if isinstance(found, dict) and wanted <= found.keys() else None
+    if not isinstance(found, dict):
+        return None
+    return found if any(wanted <= found.keys() for wanted in _RECORDS.values()) else None
 
 
 def _model(bundle: Bundle, path: str) -> dict[str, Any]:
@@ -180,7 +190,9 @@ def _study(study: Study, path: str) -> dict[str, Any]:
 
 
 def _table(source: Path | pd.DataFrame, path: str) -> dict[str, Any]:
-    """Spectra where columns are wavelengths, else samples."""
+    """Spectra where columns are wavelengths, else samples; of a file of several layers what these are."""
+    if isinstance(source, Path) and source.suffix.lower() in _LAYERED and len(layers := layers_of(source)) > 1:
+        return {"kind": "layers", "path": path, "layers": layers}
     return _spectra(source, path) or _samples(source, path)
 
 

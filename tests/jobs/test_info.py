@@ -115,6 +115,20 @@ def test_maps_and_runs_of_geosoil_are_told_as_such(farm: Path) -> None:
     assert told(bundle).splitlines()[1:] == model.splitlines()[1:]
 
 
+def test_a_run_of_terrain_and_its_streams_are_told_as_such(tmp_path: Path) -> None:
+    y, x = np.mgrid[:40, :50]
+    heights = (100 + 20 * np.sin(x / 9) + 15 * np.cos(y / 7)).astype(np.float32)
+    dem = write_raster(tmp_path / "dem.tif", heights[None], names=("elevation",))
+    geosoil.terrain(dem, tmp_path / "out", attributes=["slope", "twi"], stream_area_km2=0.1, report=False)
+    run = told(tmp_path / "out" / "run.json")
+    for piece in ("a run of geosoil terrain", "dem.tif; 50 x 40 cells", "layers: slope, twi", "reaches"):
+        assert piece in run
+    layers = info(tmp_path / "out" / "streams.gpkg")
+    assert [one["name"] for one in layers["layers"]] == ["streams", "basins"]
+    assert layers["layers"][0]["rows"] > 0
+    assert "streams: " in describe(layers)
+
+
 def test_a_network_is_told_in_words(farm: Path) -> None:
     flags = {"model__kind": "transfer", "model__epochs": 1, "model__members": 2, "model__frozen": 1}
     train(load_study(farm / "study.toml", **flags), farm / "soc.gsm")
