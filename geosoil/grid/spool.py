@@ -160,10 +160,13 @@ class Spool:
     done: Mapping[int, int | None]
 
     def check(self, indexes: Sequence[int]) -> list[int]:
-        """Those of the tiles whose file is missing or does not have its checksum."""
+        """Those of the tiles that the plan does not know, or whose file is missing or does not have its checksum."""
         wrong = []
         for index in indexes:
             checksum = self.done[index]
+            if not 0 <= index < len(self.tiles):
+                wrong.append(index)
+                continue
             if checksum is None:
                 continue
             try:

@@ -27,6 +27,9 @@ _REASONS = {
     errno.ENOENT: ("its folder does not exist", "GS-NOT-WRITABLE", "create the folder first"),
 }
 
+#: What a disk says that lost what it was given.
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
 #: Longest path in the first line of a message, characters.
 _MOST_SHOWN = 50
 
@@ -69,13 +72,17 @@ def check_output(path: PathLike, *, overwrite: bool) -> Path:
 
 
 def sync_folder(folder: PathLike) -> None:
-    """Make renames in a folder durable, where the system can."""
-    with suppress(OSError):
+    """Make renames in a folder durable, where the system can; raises OSError where it should and the disk fails."""
+    try:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        # Any other says that this system does not sync folders.
+        if error.errno in _LOST:
+            raise
 
 
 def settle(part: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -183,7 +184,7 @@ def write_cog(
         why = str(error.__cause__ or error)
         raise OutputError(
             f"{path} cannot be written",
-            code="GS-NO-SPACE" if any(sign in why.lower() for sign in _FULL) else "GS-NOT-WRITABLE",
+            code="GS-NO-SPACE" if _is_full(work, why) else "GS-NOT-WRITABLE",
             details=[why[:300]],
             hint="check the space on the disk and the creation options, then go on with --resume",
         ) from error
@@ -193,6 +194,16 @@ def write_cog(
         plain.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
     return statistics
+
+
+def _is_full(work: Path, why: str) -> bool:
+    """Whether a write failed for want of room: GDAL says so, or says something else and no block has room."""
+    if any(sign in why.lower() for sign in _FULL):
+        return True
+    try:
+        return shutil.disk_usage(work).free < 4 * BLOCK**2
+    except OSError:
+        return False
 
 
 def _windows(grid: GeoBox) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:

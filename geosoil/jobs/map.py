@@ -166,7 +166,8 @@ def map(
     Raises
     ------
     InputError
-        The scene cannot be read, or does not hold what the models need.
+        The scene cannot be read, or does not hold what the models need; ``GS-INPUT-CHANGED``: its files changed
+        during the run.
     ModelError
         A model file is damaged, or its bands are not in the scene.
     OutputError
@@ -216,6 +217,7 @@ def map(
             try:
                 run.sweep(ledger, stop, scheduler, keep_going=keep_going, progress=progress)
                 _check_stop(stop, command)
+                run.check_inputs()
                 found = run.finish(ledger, stop, progress)
                 _check_stop(stop, command)
             except BaseException:

@@ -19,11 +19,21 @@ from geosoil.errors import InputError, OutputError, listing
 from geosoil.grid.spool import Ledger, Spool
 from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
+from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
 from geosoil.io.rawfile import release_maps
 from geosoil.jobs.plan import Plan
-from geosoil.jobs.provenance import created_now, describe, differences, flag_tags, gather_facts, key_of, map_tags
+from geosoil.jobs.provenance import (
+    changed_inputs,
+    created_now,
+    describe,
+    differences,
+    flag_tags,
+    gather_facts,
+    key_of,
+    map_tags,
+)
 from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
 from geosoil.prep.masks import NODATA
 from geosoil.types import Progress
@@ -46,7 +56,7 @@ def find_ledger(folder: Path) -> Ledger | None:
     """The ledger of an unfinished run in an output folder."""
     for path in sorted(folder.glob(f".geosoil-*/{_LEDGER}")):
         ledger = Ledger.read(path)
-        if ledger is not None:
+        if ledger is not None and "created" in ledger.header:
             return ledger
     return None
 
@@ -132,7 +142,8 @@ class MapRun:
                 raise self._busy()
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is read-only by now; the lock is what counts, not its file
+                path.unlink(missing_ok=True)
             lock.release()
             if not found:
                 with suppress(OSError):  # a folder that was made for a run which failed at once
@@ -220,6 +231,23 @@ class MapRun:
                 code="GS-NO-SPACE",
                 details=[f"needed: {self.plan.space / 1e6:,.0f} MB, free: {free / 1e6:,.0f} MB"],
                 hint="free some space, or write elsewhere",
+            )
+
+    def check_inputs(self) -> None:
+        """Refuse maps of which some tiles are of one state of a file and some of another.
+
+        Raises
+        ------
+        InputError
+            ``GS-INPUT-CHANGED``.
+        """
+        changed = changed_inputs(self.facts)
+        if changed:
+            raise InputError(
+                f"{short_name(changed[0])} changed while it was mapped",
+                code="GS-INPUT-CHANGED",
+                details=[f"changed: {listing(changed, 5)}"],
+                hint="leave the scene as it is during a run, and start again with --overwrite",
             )
 
     def spool(self, ledger: Ledger) -> Spool:

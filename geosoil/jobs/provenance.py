@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from geosoil.jobs.task import Task
 
 __all__ = [
+    "changed_inputs",
     "created_now",
     "describe",
     "differences",
@@ -139,6 +140,20 @@ def _input(address: str) -> dict[str, Any]:
         "mtime_ns": status.st_mtime_ns,
         "hash": fingerprint(path),
     }
+
+
+def changed_inputs(facts: Mapping[str, Any]) -> list[str]:
+    """Paths of the inputs whose size or time of change is not what it was when the facts were gathered."""
+    known = [one for one in facts["inputs"] if "mtime_ns" in one]
+    return [str(path) for one in known if not _as_it_was(path := Path(one["folder"], one["name"]), one)]
+
+
+def _as_it_was(path: Path, fact: Mapping[str, Any]) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (fact["bytes"], fact["mtime_ns"])
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
