@@ -234,7 +234,7 @@ class MapRun:
             )
 
     def check_inputs(self) -> None:
-        """Refuse maps of which some tiles are of one state of a file and some of another.
+        """Refuse maps of which some tiles are of one state of a file and some of another; the tiles are dropped.
 
         Raises
         ------
@@ -243,11 +243,13 @@ class MapRun:
         """
         changed = changed_inputs(self.facts)
         if changed:
+            # Nobody knows which of the tiles are of which state.
+            self.clean()
             raise InputError(
                 f"{short_name(changed[0])} changed while it was mapped",
                 code="GS-INPUT-CHANGED",
                 details=[f"changed: {listing(changed, 5)}"],
-                hint="leave the scene as it is during a run, and start again with --overwrite",
+                hint="leave the scene as it is during a run, and start again",
             )
 
     def spool(self, ledger: Ledger) -> Spool:
