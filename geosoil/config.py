@@ -487,8 +487,10 @@ def load_study(path: PathLike, **flags: Any) -> Study:
             code="GS-FILE-MISSING",
             details=[error.strerror or str(error)],
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML", code="GS-STUDY", details=[str(error)]) from error
+    except (ValueError, RecursionError) as error:  # no text, no TOML, or numbers and lists beyond what Python reads
+        raise UsageError(
+            f"{path.name[:60]} is not TOML", code="GS-STUDY", details=[f"file: {path}", str(error)[:300]]
+        ) from error
     for flag, value in flags.items():
         if value is None:
             continue

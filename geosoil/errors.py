@@ -18,6 +18,10 @@ __all__ = [
 ]
 
 
+# Longest first line, and what is left of a longer one in the details.
+_MOST_FIRST, _MOST_QUOTED = 99, 500
+
+
 class GeosoilError(Exception):
     """Base of all errors that a user can act on.
 
@@ -36,10 +40,12 @@ class GeosoilError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, code: str, details: Sequence[str] = (), hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        first = _one_line(message)
+        super().__init__(first)
+        self.message = first
         self.code = code
-        self.details = tuple(details)
+        # What a file holds may be quoted in a message, at any length.
+        self.details = tuple(details) if len(first) >= len(message) else (message[:_MOST_QUOTED], *details)
         self.hint = hint
 
     def __str__(self) -> str:
@@ -61,6 +67,17 @@ class GeosoilError(Exception):
         if self.hint:
             lines.extend(self.hint.splitlines())
         return "\n  ".join(lines)
+
+
+def _one_line(message: str) -> str:
+    """The message without line breaks and control characters, cut in the middle where it is too long.
+
+    >>> _one_line("unit 'g/k" + chr(10) + "g' is not known"), len(_one_line(100 * "ab"))
+    ("unit 'g/k g' is not known", 99)
+    """
+    shown = message if message.isprintable() else "".join(one if one.isprintable() else " " for one in message)
+    half = (_MOST_FIRST - 3) // 2
+    return shown if len(shown) <= _MOST_FIRST else f"{shown[:half]}...{shown[-half:]}"
 
 
 def _rebuild(kind: type[GeosoilError], message: str, code: str, details: tuple[str, ...], hint: str) -> GeosoilError:

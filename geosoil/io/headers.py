@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ T = TypeVar("T")
 __all__ = ["NO_MAP", "Tags", "choose_crs", "open_raster", "open_told", "readable", "sensor_grid"]
 
 #: Codes of what keeps an image off the map; it still has lines and samples.
-NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING"})
+NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING", "GS-CRS-UNREADABLE"})
 
 # Largest VRT that is read as text, bytes.
 _MOST_VRT = 50 * 2**20
@@ -81,7 +82,7 @@ def open_raster(address: str, *, crs: str | None = None, mapped: bool = True) ->
     ------
     InputError
         ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-RASTER-SIZE``, ``GS-ENVI-HEADER``, ``GS-CRS-MISSING``,
-        ``GS-GRID-ROTATED``, ``GS-GRID-MISSING``.
+        ``GS-CRS-UNREADABLE``, ``GS-GRID-ROTATED``, ``GS-GRID-MISSING``.
     """
     return open_told(address, crs=crs, mapped=mapped)[0]
 
@@ -113,7 +114,7 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
                 hint="write it into the file, as with gdal_edit.py -a_srs EPSG:32755 and the code of the data;\n"
                 'a study takes it too: crs = "EPSG:32755" in [scene], and geosoil map as an option: --crs EPSG:32755',
             )
-        return found
+        return _complete(found, address)
     wanted = parse_crs(given)
     if found is not None and not same_crs(found, wanted):
         raise InputError(
@@ -123,6 +124,15 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
             hint="leave --crs out, or correct the file; to put it on another grid use --align",
         )
     return found or wanted
+
+
+def _complete(crs: CRS, address: str) -> CRS:
+    """The CRS, if it has all its parameters: PROJ takes one without, and fails when it is written down."""
+    try:
+        crs.proj.to_cf()
+    except Exception as error:  # pyproj looks its parameters up, and raises several kinds
+        raise _unreadable_crs(address, error) from error
+    return crs
 
 
 def sensor_grid(shape: tuple[int, int]) -> GeoBox:
@@ -252,7 +262,7 @@ def _grid(dataset: DatasetReader, crs: str | None, mapped: bool, address: str) -
     """The grid, and whether the file is turned over for it."""
     shape = (dataset.height, dataset.width)
     try:
-        found = CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
+        found = _crs_of(dataset, address)
         if found is not None and not (found.projected or found.geographic):
             found = None  # a local one, as ENVI's "Arbitrary", is no place on the map
         transform = _check_transform(address, dataset)
@@ -263,9 +273,25 @@ def _grid(dataset: DatasetReader, crs: str | None, mapped: bool, address: str) -
         return sensor_grid(shape), False
 
 
+def _crs_of(dataset: DatasetReader, address: str) -> CRS | None:
+    try:
+        return CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
+    except Exception as error:  # rasterio, odc-geo and pyproj raise several kinds
+        raise _unreadable_crs(address, error) from error
+
+
+def _unreadable_crs(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"{short_name(address)} has a coordinate reference system that cannot be read",
+        code="GS-CRS-UNREADABLE",
+        details=[f"file: {redact(address)}", f"found: {type(error).__name__}: {str(error)[:200]}"],
+        hint="correct it in the file, as with gdal_edit.py -a_srs EPSG:32755 and the code of the data",
+    )
+
+
 def _check_transform(address: str, dataset: DatasetReader) -> Affine:
     transform: Affine = dataset.transform
-    if transform == Affine.identity():
+    if transform == Affine.identity() or not _is_finite(transform, dataset):
         raise InputError(
             f"{short_name(address)} has no georeference",
             code="GS-GRID-MISSING",
@@ -280,6 +306,12 @@ def _check_transform(address: str, dataset: DatasetReader) -> Affine:
             hint="put it on a north-up grid first, as with gdalwarp",
         )
     return transform
+
+
+def _is_finite(transform: Affine, dataset: DatasetReader) -> bool:
+    """Whether all corners have a place; damaged tags hold what is no number, or lies beyond all of them."""
+    corner = transform * (dataset.width, dataset.height)
+    return all(math.isfinite(one) for one in (*transform, *corner))
 
 
 def _north_up(shape: tuple[int, int], transform: Affine, crs: CRS) -> tuple[GeoBox, bool]:

@@ -133,7 +133,7 @@ def _from_geometry(table: Table, crs: str | None) -> _Found:
         Finding(missing, "no coordinates"),
         Finding(~missing & ~point, "a geometry that is not a point", "GS-SAMPLES-GEOMETRY"),
     ]
-    shapes[~point] = None
+    shapes[~point | missing] = None  # GEOS has no x of an empty point
     return shapely.get_x(shapes), shapely.get_y(shapes), _crs_of(table, geometry.crs, crs), findings
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from geosoil.errors import InputError, listing
+from geosoil.errors import GeosoilError, InputError, listing
 
 from .addresses import short_name
 from .bandnames import BandColumns, find_bands
@@ -119,8 +119,12 @@ def _read_parquet(path: Path, name: str, unit: str | None) -> WideTable:
                 names = bands.names[first : first + _COLUMNS]
                 _fill(values[:, first : first + len(names)], file.read(columns=list(names)), names)
             others = [column for column in schema.names if column not in set(bands.names)]
-            rest = file.read(columns=others).to_pandas().reset_index(drop=True)
-    except (pa.ArrowException, OSError) as error:
+            further = file.read(columns=others)
+            further.validate(full=True)  # text that is none is seen here, or in the middle of things
+            rest = further.to_pandas().reset_index(drop=True)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        if isinstance(error, GeosoilError):
+            raise
         raise _unreadable(name, error, "Parquet") from error
     return WideTable(values, bands, rest)
 
@@ -188,7 +192,7 @@ def _read_text(path: Path, name: str) -> tuple[pa.Table, list[str]]:
         )
     except pa.ArrowInvalid as error:
         raise _ragged(name, error) from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(name, error, "a text table") from error
     return table, [f"{name}: encoding {encoding}, separator {separator!r}{', decimal comma' if comma else ''}"]
 

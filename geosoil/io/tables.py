@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -26,6 +27,9 @@ _WORKBOOK = (".xlsx", ".xlsm")
 _PARQUET = (".parquet", ".pq", ".geoparquet")
 #: What is a table by its name; other files may hold one too.
 TABLE_SUFFIXES = (*(one for one in _TEXT if one != ".dat"), *_WORKBOOK, *_PARQUET, ".gpkg", ".geojson", ".shp", ".fgb")
+# What a workbook may unpack to, bytes for one that is packed, looked at from some MB on; and what a sheet may hold.
+_MOST_RATIO, _RATIO_FROM = 100, 4 * 2**20
+_MOST_ROWS, _MOST_CELLS = 2**20, 20_000_000
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"]
 _COMMA_NUMBER = r"^([<>≤]?\s*[-+−]?\d+),(\d+)$"
@@ -107,8 +111,8 @@ def _unique_columns(names: Sequence[str], where: str) -> None:
 
 def _read_text(path: Path, layer: str | None) -> Table:
     text, encoding = _decode(path)
-    separator = _separator(text)
     try:
+        separator = _separator(text)
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(row)]
     except csv.Error as error:
         raise _unreadable(path, error, "a text table") from error
@@ -182,8 +186,10 @@ def _has_decimal_comma(frame: pd.DataFrame) -> bool:
 
 def _read_workbook(path: Path, layer: str | None) -> Table:
     try:
+        _check_unpacked(path)
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheet = _choose(path, [str(name) for name in book.sheet_names], layer, "sheet")
+            _check_cells(book.book[sheet])
             header = pd.read_excel(book, sheet_name=sheet, header=None, nrows=1, dtype=object)
             frame = pd.read_excel(book, sheet_name=sheet, dtype=object)
     except ImportError as error:
@@ -225,6 +231,25 @@ def layers_of(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def _check_unpacked(path: Path) -> None:
+    """Refuse a workbook that unpacks to far more than it holds, before anything is unpacked."""
+    with zipfile.ZipFile(path) as book:
+        size = sum(one.file_size for one in book.infolist())
+    packed = path.stat().st_size
+    if size > max(_RATIO_FROM, _MOST_RATIO * packed):
+        raise ValueError(f"it unpacks from {packed} to {size} bytes; at most {_MOST_RATIO} to 1 is read")
+
+
+def _check_cells(sheet: Any) -> None:
+    """Refuse a sheet whose rows and columns make up more cells than can be held; gaps between rows count."""
+    sheet.reset_dimensions()
+    most = 0
+    for place, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        most = max(most, len(row))
+        if place > _MOST_ROWS or place * most > _MOST_CELLS:
+            raise ValueError(f"a sheet of more than {_MOST_ROWS} rows, or {_MOST_CELLS} cells")
+
+
 def _choose(path: Path, names: Sequence[str], wanted: str | None, kind: str) -> str:
     if wanted is None and len(names) == 1:
         return names[0]
@@ -241,7 +266,9 @@ def _choose(path: Path, names: Sequence[str], wanted: str | None, kind: str) -> 
 
 def _read_parquet(path: Path, layer: str | None) -> Table:
     try:
-        geo = b"geo" in (pq.read_schema(path).metadata or {})
+        whole = pq.read_table(path)
+        whole.validate(full=True)  # text that is none is seen here, or in the middle of things
+        geo = b"geo" in (whole.schema.metadata or {})
         frame = gpd.read_parquet(path) if geo else pd.read_parquet(path)
     except Exception as error:
         raise _unreadable(path, error, "Parquet") from error

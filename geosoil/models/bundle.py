@@ -37,6 +37,8 @@ __all__ = ["Bundle", "Card", "Output", "load_model"]
 
 _MOST_HEADER_BYTES = 100 * 2**20
 _TOLERANCE = 1e-5
+# Largest patches on which a model is tried when it is read, bytes together.
+_MOST_CHECKED = 2**30
 #: Cells that models of single cells take at a time.
 _CELLS = 2048
 
@@ -414,17 +416,20 @@ def _restore(path: Path, card: Card, tensors: Mapping[str, NDArray[Any]]) -> Bun
     try:
         targets = sum(len(part.depths) for part in card.properties)
         residuals = tuple(tensors[f"residuals.{place}"].astype(np.float64) for place in range(targets))
+        if any(one.ndim != 1 or not len(one) for one in residuals):
+            raise ValueError("residuals are lists of numbers")
         predictor = cast("Predictor", predictor_class(card.kind).restore(card.predictor, arrays))
         encoder = Encoder.from_meta(card.encoder)
         transforms = tuple(TargetTransform.from_meta(part.transform) for part in card.properties)
+        bundle = Bundle(card, encoder, predictor, transforms, residuals)
+        if predictor.targets != targets or len(bundle.targets) != targets:
+            raise ValueError(f"it predicts {predictor.targets} targets, its card lists {targets}")
+        _spot_check(path, bundle)
     except ModelError as error:
-        raise ModelError(f"{path.name}: {error.message}", code=error.code, details=error.details) from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _damaged(path, f"its parts do not fit ({type(error).__name__}: {error})") from error
-    if predictor.targets != targets:
-        raise _damaged(path, f"it predicts {predictor.targets} targets, its card lists {targets}")
-    bundle = Bundle(card, encoder, predictor, transforms, residuals)
-    _spot_check(path, bundle)
+        named = error.message if error.message.startswith(path.name) else f"{path.name}: {error.message}"
+        raise ModelError(named, code=error.code, details=error.details, hint=error.hint) from error
+    except Exception as error:  # values that nobody writes reach NumPy, torch and numba, and each fails in its way
+        raise _damaged(path, f"its parts do not fit ({type(error).__name__}: {str(error)[:300]})") from error
     return bundle
 
 
@@ -432,6 +437,9 @@ def _spot_check(path: Path, bundle: Bundle) -> None:
     """Whole-tile and patch-by-patch prediction agree on a few random cells."""
     size = 3
     edge = size + bundle.patch - 1
+    needed = 4 * bundle.encoder.features * (size * bundle.patch) ** 2
+    if needed > _MOST_CHECKED:
+        raise ValueError(f"patches of {bundle.patch} cells and {bundle.encoder.features} features")
     tile = np.random.default_rng(0).random((edge, edge, bundle.encoder.features), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(tile, (bundle.patch, bundle.patch), axis=(0, 1))
     patches = np.ascontiguousarray(windows.transpose(0, 1, 3, 4, 2)).reshape(

@@ -25,6 +25,11 @@ __all__ = ["Forest", "ForestPredictor", "Trees"]
 
 #: Trees while the grid is searched.
 _SEARCH_TREES = 100
+#: What the arrays of a forest hold; the kernel trusts it.
+_DTYPES = {
+    "start": "int64", "feature": "int32", "threshold": "float64", "left": "int32", "right": "int32",
+    "value": "float64", "importance": "float64",
+}  # fmt: skip
 
 
 @dataclass
@@ -144,11 +149,20 @@ class Trees:
 
     def check(self, features: int) -> None:
         """Raise ModelError unless every walk stays inside the arrays and ends."""
+        for name, dtype in _DTYPES.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.ndim != 1:
+                raise ModelError(
+                    "the forest's arrays do not fit",
+                    code="GS-MODEL-DAMAGED",
+                    details=[f"{name}: {array.ndim} axes of {array.dtype}; expected: one of {dtype}"],
+                )
         nodes = len(self.feature)
         sizes = np.diff(self.start)
         lengths = {len(one) for one in (self.threshold, self.left, self.right, self.value)}
         fits = len(self.start) >= 2 and self.start[0] == 0 and self.start[-1] == nodes and lengths == {nodes}
-        if fits and (sizes > 0).all():
+        fits = fits and bool((sizes > 0).all())
+        if fits:
             base = np.repeat(self.start[:-1], sizes)
             inner = self.feature >= 0
             place = np.arange(nodes) - base
@@ -224,6 +238,10 @@ class ForestPredictor:
 
     def _cells(self, cells: Float32) -> Float32:
         cells = np.ascontiguousarray(cells, np.float32)
+        if cells.shape[1] != self.features:  # the kernel trusts it
+            raise ModelError(
+                f"the forest reads {self.features} features, and {cells.shape[1]} are given", code="GS-MODEL-FEATURES"
+            )
         if not self.depth_as_input:
             return np.stack([one.predict(cells) for one in self.forests], axis=1).astype(np.float32)
         columns = []
