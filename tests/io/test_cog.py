@@ -233,7 +233,7 @@ class TestFaults:
                 save(tmp_path, values, options=options)
             codes.add(caught.value.code)
             assert caught.value.exit_code == 4
-            assert str(path) in caught.value.message
+            assert str(path) in caught.value.render()
             assert path.read_bytes() == old if earlier else not path.exists()
             assert list((tmp_path / "work").iterdir()) == []
         assert codes == small
