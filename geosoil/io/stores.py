@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import odc.geo.xr  # noqa: F401 - gives xarray objects their .odc
 import xarray as xr
@@ -93,8 +94,13 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
         ``GS-RASTER-UNREADABLE``, ``GS-CRS-MISSING``, ``GS-GRID-MISSING``, ``GS-GRID-IRREGULAR``.
     """
     try:
+        engine = _engine(address)
+        if engine == "h5netcdf" and not is_remote(address):
+            # Damage at the root is seen here; a half-opened file of h5netcdf fails once more when it is thrown away.
+            with h5py.File(address, "r") as file:
+                dict(file.attrs)
         dataset = xr.open_dataset(
-            address, engine=_engine(address), chunks=None, cache=False, decode_coords="all", decode_times=False
+            address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
         )
     except Exception as error:  # each engine raises its own kinds
         raise InputError(

@@ -1,0 +1,85 @@
+"""Spoilt files give geosoil's own errors or a good result, in little time and memory; `run.py` opens many more."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from .kinds import KINDS, make_case, outcome
+
+CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
+#: For each spoilt file of the corpus: its kind, the good file whose place it takes, and what must come of it.
+CASES = json.loads((CORPUS / "cases.json").read_text(encoding="utf-8"))
+#: Fresh cases of each kind.
+FRESH = 8
+SECONDS, BYTES = 5.0, 2**30
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of good files for each kind that was asked for, made once."""
+
+    class Made(dict[str, Path]):
+        def __missing__(self, kind: str) -> Path:
+            folder = tmp_path_factory.mktemp(kind)
+            KINDS[kind].make(folder)
+            self[kind] = folder
+            return folder
+
+    return Made()
+
+
+def bounded(kind: str, path: Path) -> str:
+    """What came of a file, within the bounds of time and memory."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    found = outcome(kind, path)
+    assert time.process_time() - began < SECONDS
+    assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < BYTES
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_good_files_open_and_spoilt_ones_are_refused_or_read(kind: str, seeds: dict[str, Path], tmp_path: Path) -> None:
+    folder = seeds[kind]
+    # The first calls compile and load; they show that the seeds are good, and are not timed.
+    assert {outcome(kind, good) for good in folder.iterdir() if good.suffix != ".hdr"} == {"ok"}
+    for number in range(FRESH):
+        place = tmp_path / str(number)
+        place.mkdir()
+        opened, _ = make_case(kind, folder, place, number)
+        assert bounded(kind, opened)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_files_that_once_broke_the_rules_are_refused_as_they_should_be(
+    name: str, seeds: dict[str, Path], tmp_path: Path
+) -> None:
+    case = CASES[name]
+    good = seeds[case["kind"]] / case["good"]
+    if good.is_dir():
+        opened = Path(shutil.copytree(good, tmp_path / good.name))
+        spoilt = opened / case["file"]
+    else:
+        opened, spoilt = Path(shutil.copy(good, tmp_path)), tmp_path / case["file"]
+        if (header := good.with_suffix(".hdr")).exists():
+            shutil.copy(header, tmp_path)
+    assert spoilt.exists()
+    shutil.copy(CORPUS / name, spoilt)
+    assert bounded(case["kind"], opened) == case["code"]
+
+
+def test_a_number_gives_the_same_case_again(seeds: dict[str, Path], tmp_path: Path) -> None:
+    found = []
+    for turn in ("one", "other"):
+        for number in range(5):
+            place = tmp_path / turn / str(number)
+            place.mkdir(parents=True)
+            _, spoilt = make_case("envi", seeds["envi"], place, number)
+            found.append(spoilt.read_bytes())
+    assert found[:5] == found[5:]
+    assert len(set(found)) > 1
