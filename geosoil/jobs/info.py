@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def info(
     settings = {"wavelengths": wavelengths, "scale": scale}
     found, scene = _explained(source, {name: one for name, one in settings.items() if one is not None})
     if scene is None and (picture is not None or wavelengths is not None or scale is not None):
-        packed = f"unpack it, and ask for the picture of its folder: geosoil info {Path(found['path']).stem}"
+        packed = f"unpack it, and ask for the picture of its folder: geosoil info {_unpacked(found['path'])}"
         raise UsageError(
             f"a picture, wavelengths and scale are for scenes, and this is a {found['kind']}",
             code="GS-INFO",
@@ -107,6 +108,11 @@ def info(
     if scene is not None and picture is not None:
         found["picture"] = str(quicklook(scene, picture, overwrite=overwrite))
     return found
+
+
+def _unpacked(path: str) -> str:
+    """What the folder of an archive is called."""
+    return re.sub(r"\.(tar\.gz|tgz|tar|zip)$", "", Path(path).name, flags=re.IGNORECASE)
 
 
 def _explained(source: Any, settings: Mapping[str, Any]) -> tuple[dict[str, Any], xr.DataArray | None]:

@@ -158,7 +158,7 @@ def library_for(
         report["copies_named"] = _named(library, numbers, of)
         numbers, spectra = numbers[of < 0], spectra[of < 0]
         if report["copies"]:
-            log.info("%d samples of the library are local ones and are left out", report["copies"])
+            log.warning("%d samples of the library are local ones and are left out", report["copies"])
     whole = np.isfinite(spectra).all(axis=1)
     report["missing"] = int((~whole).sum())
     numbers, spectra = numbers[whole], spectra[whole]

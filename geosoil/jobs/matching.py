@@ -355,7 +355,7 @@ def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
                 "model %r was trained on reflectance at %s, and the scene's is at %s: its maps cannot be trusted",
                 bundle.card.name,
                 f"the {bundle.card.level}" if bundle.card.level else "the ground",
-                f"the {level}" if level else "the ground",
+                f"the {level}" if level else "the ground, or nothing says where",
             )
     wanted = {bundle.card.quantity for bundle in bundles} - {""}
     held = str(stack.attrs.get("quantity", ""))

@@ -50,6 +50,8 @@ LEAST_SAMPLES = 20
 _NOISY_ENDS = (DEFAULT_WINDOWS[0], DEFAULT_WINDOWS[-1])
 #: Spacing of laboratory spectra that no sensor's bands are asked of, nm.
 _STEP_NM = 5.0
+#: Distance of the outermost of these from the ends of what was measured, in spacings.
+_INSET = 0.55
 #: Why rows of a long table are not used: they are of what is not asked for.
 _OTHER = "another property"
 #: The same where a library helps.
@@ -337,12 +339,14 @@ def _spaced(own: Bands, step_nm: float) -> Bands:
 
     >>> fine = Bands(tuple("abcdefg"), wavelength_nm=(401.0, 402.0, 403.0, 404.0, 405.0, 406.0, 407.0))
     >>> _spaced(fine, 2.0).wavelength_nm
-    (402.0, 404.0, 406.0)
+    (404.0,)
     """
     centres = np.asarray(own.wavelength_nm)
     if np.median(np.diff(centres)) >= step_nm:
         return own
-    first, last = np.ceil((centres.min() + step_nm / 2) / step_nm), np.floor((centres.max() - step_nm / 2) / step_nm)
+    # So far from the ends that nine tenths of each band's response are covered, as resampling asks.
+    inset = _INSET * step_nm
+    first, last = np.ceil((centres.min() + inset) / step_nm), np.floor((centres.max() - inset) / step_nm)
     spaced = tuple(float(one * step_nm) for one in np.arange(first, last + 1))
     return Bands(tuple(f"{one:g}" for one in spaced), wavelength_nm=spaced, fwhm_nm=(step_nm,) * len(spaced))
 
@@ -510,6 +514,7 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
         "on cells without data": len(report.get("no_data", ())),
         "on masked cells (cloud, vegetation, water ...)": len(report.get("masked", ())),
         "without a laboratory spectrum": len(report.get("without_laboratory", ())),
+        "with a spectrum, but no values under its name": int(report.get("without_samples", 0)),
     }
     return InputError(
         f"{count} samples are too few to train a model of spectra",
@@ -518,5 +523,7 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
             f"needed: {least}; rows read: {report['samples'].get('rows', '?')}",
             *(f"left out: {number} {why}" for why, number in lost.items() if number),
         ],
-        hint="add samples; or set masks under [masks], such as use = false, when they take too much",
+        hint='say which column names the samples: id = "..." in [samples] and in [spectra]'
+        if report.get("without_samples") and not count
+        else "add samples; or set masks under [masks], such as use = false, when they take too much",
     )

@@ -197,6 +197,8 @@ def _triples(closed: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 
 def _said(model: str, share: float, spread: float) -> str:
+    if not np.isfinite(share):
+        return f"{model}: there is no gap to close; satellite spectra did at least as well as laboratory spectra."
     sd = f" (SD over repeats {100 * spread:.0f} %)" if np.isfinite(spread) else ""
     if share < 0:
         return (
