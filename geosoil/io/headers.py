@@ -298,7 +298,7 @@ def _check_transform(address: str, dataset: DatasetReader) -> Affine:
             details=[f"file: {redact(address)}"],
             hint="give it one, as with gdal_translate -a_ullr, or warp it by its control points with gdalwarp",
         )
-    if transform.b or transform.d or transform.a <= 0 or transform.e == 0:
+    if transform.b or transform.d or transform.a <= 0 or transform.e == 0 or transform.determinant == 0:
         raise InputError(
             f"{short_name(address)} has a rotated or mirrored grid",
             code="GS-GRID-ROTATED",
