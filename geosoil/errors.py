@@ -45,7 +45,7 @@ class GeosoilError(Exception):
         self.message = first
         self.code = code
         # What a file holds may be quoted in a message, at any length.
-        self.details = tuple(details) if len(first) >= len(message) else (message[:_MOST_QUOTED], *details)
+        self.details = tuple(details) if len(first) >= len(message) else (*details, message[:_MOST_QUOTED])
         self.hint = hint
 
     def __str__(self) -> str:

@@ -788,7 +788,8 @@ class TestNetwork:
         assert files(out) == {}
         ledger = Ledger.read(ledger_of(out))
         assert ledger is not None
-        assert len(ledger.done) == 1
+        # A second worker may have had its window already.
+        assert 1 <= len(ledger.done) <= 2
         handler.fault = ""
         with child(lambda: work(quiet)) as end:
             assert end() == (0, "whole")

@@ -190,9 +190,9 @@ def _relative(path: Path, folder: Path) -> str:
     found = os.path.relpath(path.absolute(), folder.absolute())
     if found.startswith(".."):
         raise UsageError(
-            f"{path} is not in the folder of the project",
+            f"{path.name} is not in the folder of the project",
             code="GS-PROJECT-PATH",
-            details=[f"folder: {folder}"],
+            details=[f"map: {path}", f"folder: {folder}"],
             hint="keep the maps beside the project or below it, so that the folder can be moved as a whole",
         )
     return f"./{Path(found).as_posix()}"
