@@ -80,6 +80,8 @@ def search_study(
         As `transfer` and `search`.
     """
     study = study if isinstance(study, Study) else load_study(study)
+    # A study may name the network that this search is to find.
+    study = study.model_copy(update={"transfer": study.transfer.model_copy(update={"net": None})})
     data = build_transfer(
         study,
         samples=samples,

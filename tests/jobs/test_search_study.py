@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geosoil.config import Study
 from geosoil.errors import InputError
 from geosoil.jobs.search import SearchResult, SearchSettings, search
 from geosoil.jobs.search_study import search_study, summary
@@ -42,6 +43,11 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+def replaced(study: Study, net: Path) -> Study:
+    """The study with another file as its network."""
+    return study.model_copy(update={"transfer": study.transfer.model_copy(update={"net": str(net)})})
+
+
 def test_a_search_leaves_a_network_that_the_study_takes(site: Path, tmp_path: Path) -> None:
     out = tmp_path / "network"
     found = search_study(lent_study(site, transfer={"kind": "instances"}), out, settings=SMALL, device="cpu")
@@ -53,6 +59,7 @@ def test_a_search_leaves_a_network_that_the_study_takes(site: Path, tmp_path: Pa
     study = lent_study(site, transfer={"kind": "instances", "head": "cnn", "net": str(out / "best.json")})
     recipe = recipe_of_transfer(study, build_transfer(study))
     assert recipe.head.net == found.best == CnnSettings.load(out / "best.json")
+    assert search_study(replaced(study, out / "none.json"), out, settings=SMALL, device="cpu").best == found.best
     plain = recipe_of_transfer(lent_study(site), build_transfer(study), "instances", "cnn")
     assert plain.head == replace(recipe.head, net=None)
 
