@@ -269,7 +269,7 @@ def _read_parquet(path: Path, layer: str | None) -> Table:
         whole = pq.read_table(path)
         whole.validate(full=True)  # text that is none is seen here, or in the middle of things
         geo = b"geo" in (whole.schema.metadata or {})
-        frame = gpd.read_parquet(path) if geo else pd.read_parquet(path)
+        frame = gpd.read_parquet(path) if geo else whole.to_pandas()
     except Exception as error:
         raise _unreadable(path, error, "Parquet") from error
     return Table(frame.reset_index(drop=True), path.name)

@@ -150,16 +150,15 @@ def _file(text: str) -> dict[str, Any] | None:
             return _study(load_study(text), text)
         if suffix in TABLE_SUFFIXES:
             return _table(path, text)
-        if suffix == ".json" and (record := _record(path)):
-            kind = next(name for name, wanted in _RECORDS.items() if wanted <= record.keys())
-            return {"kind": kind, "path": text, "record": record}
+        if suffix == ".json" and (told := _record(path)):
+            return {"kind": told[0], "path": text, "record": told[1]}
         if is_packed_product(path):
             return {"kind": "product", "path": text, "product": tell_product(gaofen.describe(text))}
     return None
 
 
-def _record(path: Path) -> dict[str, Any] | None:
-    """The record that `geosoil map` or `geosoil terrain` left; None for other files."""
+def _record(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """The record that `geosoil map` or `geosoil terrain` left, with its kind; None for other files."""
     try:
         if path.stat().st_size > _MOST_RECORD:
             return None
@@ -168,7 +167,7 @@ def _record(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict):
         return None
-    return found if any(wanted <= found.keys() for wanted in _RECORDS.values()) else None
+    return next(((kind, found) for kind, wanted in _RECORDS.items() if wanted <= found.keys()), None)
 
 
 def _model(bundle: Bundle, path: str) -> dict[str, Any]:
