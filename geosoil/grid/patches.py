@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from dask.local import get_sync
 
 from geosoil.errors import UsageError
 from geosoil.types import Progress, quiet
@@ -116,8 +117,9 @@ def _inside(span: tuple[int, int], size: int) -> tuple[int, int]:
 
 def fill_window(part: xr.DataArray, beyond: tuple[int, int, int, int]) -> Float32:
     """Read what `lazy_window` left unread, on the calling thread."""
-    # A worker's own thread must not wait for a pool that it is part of.
-    found = part.data.compute(scheduler="synchronous") if part.chunks is not None else part.data
+    # A worker's own thread must not wait for a pool that it is part of. The name of this scheduler would make dask
+    # load dask.distributed, half a second.
+    found = part.data.compute(scheduler=get_sync) if part.chunks is not None else part.data
     # A copy in any case: what dask gives may be the user's own memory.
     pads = ((0, 0), beyond[:2], beyond[2:])
     values: Float32 = np.pad(found, pads, constant_values=np.nan) if any(beyond) else np.array(found, order="C")

@@ -16,6 +16,7 @@ import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError  # what rasterio.shutil raises; it has no public name
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -32,13 +33,15 @@ BLOCK = 512
 #: GDAL's own cache while maps are written, bytes.
 CACHE = 64 * 2**20
 #: Defaults of GDAL's COG driver; deflate opens everywhere.
-PROFILE = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "LEVEL": "6", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER"}
+PROFILE = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "LEVEL": "5", "BLOCKSIZE": str(BLOCK), "BIGTIFF": "IF_SAFER"}
 #: Creation options that leave grid, type and values alone, but for lossy compression.
 OPTIONS = (
     "ADD_ALPHA", "BIGTIFF", "BLOCKSIZE", "COMPRESS", "GEOTIFF_VERSION", "LEVEL", "MAX_Z_ERROR", "MAX_Z_ERROR_OVERVIEW",
     "NUM_THREADS", "OVERVIEWS", "OVERVIEW_COMPRESS", "OVERVIEW_COUNT", "OVERVIEW_PREDICTOR", "OVERVIEW_QUALITY",
     "OVERVIEW_RESAMPLING", "PREDICTOR", "QUALITY", "RESAMPLING", "SPARSE_OK", "STATISTICS",
 )  # fmt: skip
+#: Those that tell the overviews; the driver then makes them itself.
+_OF_OVERVIEWS = ("BLOCKSIZE", "OVERVIEWS", "OVERVIEW_COUNT", "OVERVIEW_RESAMPLING", "RESAMPLING")
 #: What GDAL says where no more bytes could be written.
 _FULL = ("no space", "too large", "write error")
 
@@ -176,15 +179,20 @@ def write_cog(
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1):
             _stream(plain, window, grid, statistics, tags, description, unit, nodata, dtype)
+            if not any(option.upper() in _OF_OVERVIEWS for option in options or {}):
+                _shrink(plain, grid, resampling)
             creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
             rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
             _verify(part, path, grid, statistics, nodata)
         settle(part, path)
     except (RasterioError, CPLE_BaseError) as error:
         why = str(error.__cause__ or error)
+        full = _is_full(work, why)
+        if not full and "read" in why.lower():  # what was written a moment ago
+            raise _not_whole(path, why[:300]) from error
         raise OutputError(
             f"{path} cannot be written",
-            code="GS-NO-SPACE" if _is_full(work, why) else "GS-NOT-WRITABLE",
+            code="GS-NO-SPACE" if full else "GS-NOT-WRITABLE",
             details=[why[:300]],
             hint="check the space on the disk and the creation options, then go on with --resume",
         ) from error
@@ -249,6 +257,18 @@ def _stream(
             file.write(values.astype(dtype, copy=False), 1, window=Window.from_slices(rows, columns))
         file.update_tags(**tags)
         file.update_tags(1, **statistics.tags())
+
+
+def _shrink(plain: Path, grid: GeoBox, resampling: str) -> None:
+    """Overviews as the COG driver would make them: it would compress them once for itself, and then once more."""
+    longest = max(int(edge) for edge in grid.shape)
+    factors: list[int] = []
+    while longest > BLOCK:
+        longest //= 2
+        factors.append(2 ** (len(factors) + 1))
+    if factors:
+        with rasterio.Env(GDAL_TIFF_OVR_BLOCKSIZE=BLOCK), rasterio.open(plain, "r+") as file:
+            file.build_overviews(factors, Resampling[resampling])
 
 
 def _with_nodata(values: Float32, nodata: float) -> Float32:

@@ -183,15 +183,12 @@ class RasterFile:
 
 def _decoding(formats: Sequence[BandFormat], dtype: np.dtype[Any]) -> Decoding:
     """The formats of bands as arrays, for numbers of a type."""
-    given = [one.nodata for one in formats]
     # What is not finite is no data anyhow.
-    has = [one is not None and bool(np.isfinite(one)) for one in given]
-    nodata = np.array([one if one is not None and there else 0.0 for one, there in zip(given, has, strict=True)])
+    nodata = np.array([np.nan if one.nodata is None else one.nodata for one in formats], np.float64)
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             nodata = nodata.astype(dtype)  # rounded as the stored numbers are
     return Decoding(
-        np.array(has, np.bool_),
         nodata.astype(np.float64),
         np.array([one.scale for one in formats], np.float64),
         np.array([one.offset for one in formats], np.float64),

@@ -33,16 +33,15 @@ _KEPT = 1.1
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """How bands become values, as arrays a band: whether and which number stands for no data, scale and offset."""
+    """How bands become values, as arrays a band: which number stands for no data, NaN for none; scale and offset."""
 
-    has: NDArray[np.bool_]
     nodata: NDArray[np.float64]
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
 
     def take(self, bands: Int64) -> Decoding:
         """That of some of the bands."""
-        return Decoding(self.has[bands], self.nodata[bands], self.scale[bands], self.offset[bands])
+        return Decoding(self.nodata[bands], self.scale[bands], self.offset[bands])
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ def pick_cells(
 ) -> None:
     """Fill cells (n, m), by rows, from stored numbers, as `decode_window` does."""
     kernel = {"bsq": decode.pick_planes, "bil": decode.pick_lines, "bip": decode.pick_points}[interleave]
-    kernel(stored, bands, row, column, how.has, how.nodata, how.scale, how.offset, out)
+    kernel(stored, bands, row, column, how.nodata, how.scale, how.offset, out)
 
 
 class _Maps:
@@ -199,11 +198,11 @@ def decode_window(
 ) -> None:
     """Fill bands (n, h, w) from stored numbers; NaN for no data and for what is not finite. See ``kernels.decode``.
 
-    >>> how = Decoding(np.array([True]), np.array([-9999.0]), np.array([0.1]), np.array([0.0]))
+    >>> how = Decoding(np.array([-9999.0]), np.array([0.1]), np.array([0.0]))
     >>> values = np.empty((1, 1, 2), np.float32)
     >>> decode_window(np.array([[[250, -9999]]], np.int16), "bsq", np.array([0]), (0, 0), how, values)
     >>> values
     array([[[25., nan]]], dtype=float32)
     """
     kernel = {"bsq": decode.band_planes, "bil": decode.band_lines, "bip": decode.band_points}[interleave]
-    kernel(np.asarray(stored), bands, np.array(first, np.int64), how.has, how.nodata, how.scale, how.offset, out)
+    kernel(np.asarray(stored), bands, np.array(first, np.int64), how.nodata, how.scale, how.offset, out)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.local import get_sync
 from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
@@ -70,7 +71,7 @@ class Variable:
 
 def _values(window: xr.DataArray) -> NDArray[Any]:
     if window.chunks is not None:
-        return np.asarray(window.data.compute(scheduler="synchronous"))
+        return np.asarray(window.data.compute(scheduler=get_sync))
     return np.asarray(window.values)
 
 
@@ -201,7 +202,7 @@ class Cube:
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `lazy.WindowReader`."""
         window = self.take(bands.tolist()).array[:, slice(*rows), slice(*cols)]
-        return np.asarray(window.compute(scheduler="synchronous"), np.float32)
+        return np.asarray(window.compute(scheduler=get_sync), np.float32)
 
 
 def _runs(positions: list[int]) -> list[range]:

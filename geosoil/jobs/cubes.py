@@ -12,6 +12,7 @@ import dask
 import matplotlib.image
 import numpy as np
 import xarray as xr
+from dask.local import get_sync
 
 from geosoil.bands import Bands
 from geosoil.errors import UsageError, listing
@@ -120,7 +121,7 @@ def _sampled(scene: xr.DataArray, bands: Bands) -> dict[str, Any]:
     places = sorted({usable[place] for place in np.linspace(0, len(usable) - 1, _BANDS).round().astype(int)})
     chosen, (_, rows, cols) = scene.data[places], scene.shape
     windows = sparse_windows((rows, cols), _SIDE)
-    with dask.config.set(scheduler="synchronous"):
+    with dask.config.set(scheduler=get_sync):
         parts = [np.asarray(chosen[:, slice(*down), slice(*across)]) for down, across in windows]
     values = np.concatenate([part.ravel() for part in parts])
     known = values[np.isfinite(values)]
@@ -245,7 +246,7 @@ def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False) -
         )  # fmt: skip
     path = check_output(path, overwrite=overwrite)
     step = max(1, math.ceil(max(scene.shape[1:]) / _LONGEST))
-    with dask.config.set(scheduler="synchronous"):
+    with dask.config.set(scheduler=get_sync):
         values = np.asarray(scene.data[shown_bands(Bands.of(scene)), ::step, ::step])
     colours = np.stack([_stretched(band) for band in values], axis=-1)
     opaque = np.isfinite(values).all(axis=0)[..., np.newaxis].astype(np.float32)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyproj
 import xarray as xr
+from dask.local import get_sync
 from odc.geo.geobox import GeoBox
 
 from geosoil.errors import InputError, UsageError, listing
@@ -230,7 +231,7 @@ def read_heights(elevation: Elevation, progress: Progress = quiet) -> Float32:
     data = elevation.scene.data[0]
     first = 0
     for rows in data.chunks[0]:
-        out[first : first + rows] = data[first : first + rows].compute(scheduler="synchronous")
+        out[first : first + rows] = data[first : first + rows].compute(scheduler=get_sync)
         first += rows
         progress(first, height, "reading heights")
     np.copyto(out, np.nan, where=~np.isfinite(out))

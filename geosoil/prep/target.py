@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
 
 from geosoil.errors import InputError, ModelError
+from geosoil.kernels.lookup import look_up
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -45,11 +47,19 @@ class BackTransform:
 
     def __call__(self, scaled: Float32, out: Float32 | None = None) -> Float32:
         """Values in the property's unit; NaN stays."""
-        found = np.clip(np.interp(scaled, self.knots, self.values), self.lowest, self.highest)
         if out is None:
-            return found.astype(np.float32)
-        out[...] = found
+            out = np.empty(np.shape(scaled), np.float32)
+        x = np.ascontiguousarray(scaled, np.float32).reshape(-1)
+        found = out.reshape(-1) if out.flags.c_contiguous else np.empty(x.size, np.float32)
+        look_up(x, self.knots, self.values, self._slopes, self.lowest, self.highest, found)
+        if not out.flags.c_contiguous:
+            out[...] = found.reshape(out.shape)
         return out
+
+    @cached_property
+    def _slopes(self) -> Float64:
+        with np.errstate(all="ignore"):  # of a table without width, and of one that reaches infinity
+            return np.diff(self.values) / np.diff(self.knots)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from geosoil.errors import InputError, ModelError
-from geosoil.prep.target import KINDS, TargetTransform
+from geosoil.prep.target import KINDS, BackTransform, TargetTransform
 
 
 def values(seed: int = 0, n: int = 400) -> np.ndarray:
@@ -118,3 +118,28 @@ def test_it_survives_json_and_damage_is_seen() -> None:
     for broken in ({**meta, "kind": "cube"}, {**meta, "power": "x"}, {"kind": "log"}):
         with pytest.raises(ModelError):
             TargetTransform.from_meta(broken)
+
+
+@pytest.mark.parametrize(
+    ("knots", "values"),
+    [
+        (np.linspace(-3, 5, 4097), np.exp(np.linspace(-3, 5, 4097))),
+        (np.array([-1e6, 1e6]), np.array([-1e6, 1e6])),
+        (np.cumsum(np.random.default_rng(1).uniform(0.01, 1, 50)) - 12, np.random.default_rng(2).normal(size=50)),
+        (np.array([-1.0, 0.0, 1.0]), np.array([-np.inf, 2.0, np.inf])),
+        (np.full(3, 0.25), np.full(3, 7.0)),
+    ],
+    ids=["even", "two knots", "uneven", "infinite", "without width"],
+)
+def test_a_table_is_looked_up_as_numpy_does(knots: np.ndarray, values: np.ndarray) -> None:
+    x = np.random.default_rng(0).normal(scale=4, size=5000).astype(np.float32)
+    x[:2000] = np.resize(knots, 2000)
+    x[7] = np.nan
+    found = BackTransform(knots, values)(x)
+    np.testing.assert_array_equal(found, np.interp(x, knots, values).astype(np.float32))
+    held = BackTransform(knots, values, -0.5, 1.5)
+    np.testing.assert_array_equal(held(x), np.clip(np.interp(x, knots, values), -0.5, 1.5).astype(np.float32))
+    # Into a part of something larger, as into the columns of a table.
+    out = np.zeros((5000, 2), np.float32)
+    held(x, out=out[:, 1])
+    np.testing.assert_array_equal(out[:, 1], held(x))
