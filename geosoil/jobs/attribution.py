@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geosoil.jobs.matching import Scene
+    from geosoil.models.attributions import Attribution
     from geosoil.types import Float64
 
 __all__ = ["explain"]
@@ -52,6 +53,8 @@ DRAWS, _MAP_DRAWS = 200, 50
 STEP_NM = 100.0
 #: From this share of the predictions' SD on a gap is worth a warning.
 _WIDE_GAP = 0.02
+#: From this share of the contributions' own size on, what they scatter by the draws is.
+_WIDE_SCATTER = 0.2
 
 
 def explain(
@@ -264,12 +267,7 @@ def _explained(
         drawing,
         lambda done, total, _: progress(done, total, name),
     )
-    if found.gap_share > _WIDE_GAP:
-        log.warning(
-            "the contributions to %s miss %.1f %% of the predictions' SD on average: raise --draws",
-            title_of(target),
-            100 * found.gap_share,
-        )
+    _warn(title_of(target), found, drawing)
     inputs = _inputs(bundle, subject, rows)
     table = importance_table(
         found.values,
@@ -282,6 +280,17 @@ def _explained(
         width=subject.width,
     )
     return Explained(target, subject, found, inputs, table)
+
+
+def _warn(title: str, found: Attribution, drawing: Drawing) -> None:
+    """Say what more draws would mend, and where no more are taken."""
+    more = "raise --draws" if found.draws >= drawing.draws else "more are not taken for a model without gradients"
+    if found.gap_share > _WIDE_GAP:
+        share = 100 * found.gap_share
+        log.warning("the contributions to %s miss %.1f %% of the predictions' SD on average: %s", title, share, more)
+    if found.scatter > _WIDE_SCATTER:
+        share = 100 * found.scatter
+        log.warning("%d draws tell the contributions to %s to about %.0f %%: %s", found.draws, title, share, more)
 
 
 def _inputs(bundle: Bundle, subject: Subject, rows: Rows) -> Float64:

@@ -37,6 +37,8 @@ __all__ = [
     "write_explanation",
 ]
 
+#: A gap below this share of the predictions' SD is rounding.
+_ROUNDING = 1e-4
 TABLE, VALUES, RECORD, REPORT = "attributions.csv", "attributions.npz", "explain.json", "report.html"
 
 
@@ -126,6 +128,7 @@ def _facts(one: Explained, rows: Rows, background: Rows) -> dict[str, str]:
         "background": f"{len(background)} rows ({background.source})",
         "method": one.subject.method + (f", {found.draws} draws a sample" if found.draws else ""),
         "gap": _gap_words(found),
+        **({} if np.isnan(found.scatter) else {"scatter": _scatter_words(found)}),
         "inputs": one.subject.quantity + (f", because {one.subject.why}" if one.subject.why else ""),
     }
     if one.subject.width > 1:
@@ -139,7 +142,15 @@ def _facts(one: Explained, rows: Rows, background: Rows) -> dict[str, str]:
 def _gap_words(found: Attribution) -> str:
     if np.isnan(found.gap_share):
         return "predictions do not vary"
+    if found.gap_share < _ROUNDING:
+        return "none"
     return f"{100 * found.gap_share:.2g} % of the predictions' SD (root mean square)"
+
+
+def _scatter_words(found: Attribution) -> str:
+    return (
+        f"another {found.draws} draws would move the contributions by about {100 * found.scatter:.2g} % of their size"
+    )
 
 
 def shown_of(bundle: Bundle, one: Explained, rows: Rows, background: Rows) -> Shown:
@@ -185,6 +196,7 @@ def record_of(
                 "window": one.subject.width,
                 "base": one.attribution.base,
                 "gap_share": None if np.isnan(one.attribution.gap_share) else one.attribution.gap_share,
+                "scatter": None if np.isnan(one.attribution.scatter) else one.attribution.scatter,
                 "notes": list(one.subject.notes),
                 **_matters(shown_of(bundle, one, rows, background), compared.get(title_of(one.target))),
             }
@@ -259,6 +271,8 @@ def summary(found: Explanation) -> str:
         lines.append(title_of(one.target))
         lines.append(f"  {one.subject.method}" + (f", {told['draws']} draws a sample" if told["draws"] else ""))
         lines.append(f"  gap: {_gap_words(one.attribution)}")
+        if told["scatter"] is not None:
+            lines.append(f"  {_scatter_words(one.attribution)}")
         if one.subject.why:
             lines.append(f"  contributions are those of {one.subject.quantity}: {one.subject.why}")
         if "windows" in told:

@@ -16,6 +16,7 @@ from torch import Tensor
 from geosoil.errors import InputError
 from geosoil.models.gradients import Chain, Front, Layer
 from geosoil.models.loop import one_thread
+from geosoil.models.variates import centre_ways, steady
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Attribution:
         How they were found.
     draws : int
         Points a sample, of expected gradients; permutations; 0 where nothing is drawn.
+    scatter : float
+        How far the draws leave the values from those of endless draws: root mean square of their standard errors, as a
+        share of the values' own; NaN where nothing is drawn, or too little to tell.
     """
 
     values: Float64
@@ -65,6 +69,7 @@ class Attribution:
     base: float
     method: Method
     draws: int = 0
+    scatter: float = float("nan")
 
     @property
     def gap(self) -> Float64:
@@ -139,6 +144,7 @@ def expected_gradients(
     draws: int = 200,
     seed: int = 0,
     output: int = 0,
+    join: ArrayLike | None = None,
     points: Callable[[int], tuple[NDArray[np.int64], NDArray[np.float64]]] | None = None,
     num_workers: int | None = None,
     progress: Progress = quiet,
@@ -150,17 +156,23 @@ def expected_gradients(
     windows (standardisation, an average pool) the way is gone behind them, and the gradients are spread over the
     windows afterwards, which is exact.
 
+    Two things are known whatever is drawn: the mean of the ways, and the sum of all contributions. Both steady the mean
+    (`models.variates`), so that at the same cost the values lie nearer to those of endless draws, and add up.
+
     Parameters
     ----------
     layer : Layer
         The function, (n, p) to (n, outputs).
     X, background : (n, p), (m, p) array-like
     draws : int
-        Points a sample; the gap shrinks with the root of their number, or faster.
+        Points a sample; what they scatter by shrinks with the root of their number, or faster. With fewer than 16 the
+        plain mean is taken.
     output : int
         Column of the output that is explained.
+    join : (p, q) array-like, optional
+        Which inputs are taken together, such as the cells of a band; the values are then those of q sums.
     points : callable, optional
-        Sample number to (rows, shares), in place of `draws_of`.
+        Sample number to (rows, shares), in place of `draws_of`; their plain mean is taken.
     num_workers : int, optional
         Threads; all cores by default. They change nothing of the values.
 
@@ -175,28 +187,39 @@ def expected_gradients(
     centre = far.mean(axis=0)
     near, back = (torch.from_numpy((one - centre).astype(np.float32)) for one in (rows, far))
     whole = torch.from_numpy(np.concatenate([rows, far]).astype(np.float32))
-    values = np.empty(rows.shape)
     with torch.inference_mode(), one_thread():
         found = _values(front, rest, whole, output)
         starts, ends = front.forward(whole[len(rows) :])[0], front.forward(whole[: len(rows)])[0]
-    paths = _Paths(front, rest, near, back, starts, ends, output)
+    sums = None if join is None else torch.from_numpy(np.asarray(join, np.float32))
+    paths = _Paths(front, rest, near, back, starts, ends, output, sums)
     order = np.argsort(found[len(rows) :], kind="stable")
+    base = float(found[len(rows) :].mean())
+    values = np.empty((len(rows), rows.shape[1] if sums is None else sums.shape[1]))
+    variance = np.full(len(rows), np.nan)
 
     def choose(sample: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         rank, share = draws_of(len(far), draws, seed, sample)
         return order[rank], share
 
-    choice = points or choose
-
     def one(sample: int) -> None:
         with torch.inference_mode():
-            picked, share = choice(sample)
-            values[sample] = paths.contributions(sample, torch.from_numpy(picked), torch.from_numpy(share))
+            picked, share = (torch.from_numpy(one) for one in (points or choose)(sample))
+            if points is not None:
+                values[sample] = paths.plain(sample, picked, share).mean(0, dtype=torch.float64).numpy()
+                return
+            steadied = steady(paths.centred(sample, picked, share), found[sample] - base)
+            values[sample], variance[sample] = steadied.values, steadied.variance
 
     with one_thread(), ThreadPoolExecutor(num_workers or os.cpu_count() or 1) as pool:
         for done, _ in enumerate(pool.map(one, range(len(rows))), 1):
             progress(done, len(rows), "attributing")
-    return Attribution(values, found[: len(rows)], float(found[len(rows) :].mean()), "expected gradients", draws)
+    return Attribution(values, found[: len(rows)], base, "expected gradients", draws, _scatter(values, variance))
+
+
+def _scatter(values: Float64, variance: Float64) -> float:
+    """Root mean square of standard errors (n,) as a share of the values' (n, p)."""
+    size = float(np.mean(values**2))
+    return float(np.sqrt(variance.mean() / size)) if size > 0 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,27 +233,30 @@ class _Paths:
     starts: Tensor
     ends: Tensor
     output: int
+    join: Tensor | None
 
-    def contributions(self, sample: int, rows: Tensor, share: Tensor) -> Float64:
-        """(p,): mean over the draws of the gradient times the way."""
-        total = torch.zeros(self.near.shape[1], dtype=torch.float64)
+    def centred(self, sample: int, rows: Tensor, share: Tensor) -> Tensor:
+        """(draws, p): gradient times way of each, centred on the background's mean."""
+        return self._joined(centre_ways(self._slopes(sample, rows, share), self.near[sample], self.far[rows]))
+
+    def plain(self, sample: int, rows: Tensor, share: Tensor) -> Tensor:
+        """(draws, p): gradient times way of each."""
+        return self._joined(self._slopes(sample, rows, share).mul_(self.near[sample] - self.far[rows]))
+
+    def _slopes(self, sample: int, rows: Tensor, share: Tensor) -> Tensor:
+        """Gradients by the inputs themselves, (draws, p)."""
+        found = torch.empty(len(rows), self.near.shape[1])
         share = share.to(torch.float32)[:, None]
         for first in range(0, len(rows), _PIECE):
-            picked = rows[first : first + _PIECE]
-            start = self.starts[picked]
-            way = self.ends[sample] - start
-            slope = _slope(self.rest, torch.addcmul(start, way, share[first : first + _PIECE]), self.output)
-            total += self._times_way(sample, picked, way, slope)
-        found: Float64 = (total / len(rows)).numpy()
+            piece = slice(first, first + _PIECE)
+            start = self.starts[rows[piece]]
+            point = torch.addcmul(start, self.ends[sample] - start, share[piece])
+            slope = _slope(self.rest, point, self.output)
+            torch.mul(self.front.spread(slope), self.front.weight, out=found[piece])
         return found
 
-    def _times_way(self, sample: int, picked: Tensor, way: Tensor, slope: Tensor) -> Tensor:
-        """Sum over points of the slope by the front times the way in the input itself, (p,)."""
-        if self.front.width == 1:
-            return (slope * way).sum(0, dtype=torch.float64)
-        own = self.front.spread(slope.sum(0, keepdim=True))[0] * self.near[sample]
-        others = (self.front.spread(slope).mul_(self.far[picked])).sum(0)
-        return ((own - others) * self.front.weight).double()
+    def _joined(self, drawn: Tensor) -> Tensor:
+        return drawn if self.join is None else drawn @ self.join
 
 
 def _split(layer: Layer, columns: int) -> tuple[Front, Layer]:
@@ -319,8 +345,9 @@ def permutation_attribution(
     """
     rows, far = _pair(X, background)
     members = [np.asarray(block, np.int64) for block in blocks]
-    values = np.zeros(rows.shape)
+    values, variance = np.zeros((len(rows), len(members))), np.full(len(rows), np.nan)
     output = _predicted(predict, np.concatenate([rows, far]))
+    base = float(output[len(rows) :].mean())
     order = np.argsort(output[len(rows) :], kind="stable")
     for sample, row in enumerate(rows):
         rng = np.random.default_rng([seed, sample])
@@ -328,12 +355,23 @@ def permutation_attribution(
         ways = [rng.permutation(len(members)) for _ in picked]
         steps = [(start, way) for start, one in zip(picked, ways, strict=True) for way in (one, one[::-1])]
         mixed = np.concatenate([list(_switched(far[start], row, way, members)) for start, way in steps])
-        found = _predicted(predict, mixed).reshape(len(steps), -1)
-        for (_, way), one in zip(steps, np.diff(found, axis=1), strict=True):
-            for block, change in zip(way, one, strict=True):
-                values[sample, members[block]] += change / len(members[block]) / len(steps)
+        found = _predicted(predict, mixed).reshape(len(picked), 2, -1)
+        # Both ways from a row are one draw.
+        drawn = np.mean([_by_block(way, np.diff(both, axis=1)) for way, both in zip(ways, found, strict=True)], axis=1)
+        steadied = steady(torch.from_numpy(drawn), output[sample] - base)
+        values[sample], variance[sample] = steadied.values, steadied.variance
         progress(sample + 1, len(rows), "attributing")
-    return Attribution(values, output[: len(rows)], float(output[len(rows) :].mean()), "permutation", draws)
+    spread = np.zeros(rows.shape)
+    for place, block in enumerate(members):
+        spread[:, block] = values[:, place, None] / len(block)
+    return Attribution(spread, output[: len(rows)], base, "permutation", draws, _scatter(values, variance))
+
+
+def _by_block(way: Int64, changes: Float64) -> Float64:
+    """Changes (2, blocks) of a way and of the same way backwards, in the order of the blocks."""
+    found = np.empty(changes.shape)
+    found[0, way], found[1, way[::-1]] = changes
+    return found
 
 
 def _switched(start: Float64, end: Float64, order: Int64, members: Sequence[Int64]) -> Iterator[Float64]:

@@ -36,7 +36,10 @@ from geosoil.models.gradients import (
     together,
 )
 from geosoil.models.linear import LinearHead
+from geosoil.models.mixture_head import MixtureHead
 from geosoil.models.net_head import NetHead
+from geosoil.models.pooled_head import PooledHead
+from geosoil.models.pooled_layers import pooled_layer, weighted_layer
 from geosoil.models.resnet import ResNet1D
 from geosoil.models.spectral_forest import ForestHead
 from geosoil.models.svr import SvrHead
@@ -182,26 +185,26 @@ def covariate_subject(encoder: Encoder, predictor: Predictor, target: int) -> Su
     """What is explained of a depth of a model of covariates: each band, summed over a patch's cells and classes."""
     join = _band_of_column(encoder)
     names = (*encoder.bands, *(("missing",) if encoder.mask_channel else ()))
+    every = np.tile(join, (predictor.patch**2, 1))
     rows: Callable[[NDArray[Any]], Float64] = _flat
     if isinstance(predictor, PatchPredictor):
         net = _PatchValue(predictor, target)
-        run: _Explain = partial(_smooth, Traced(net.eval()))
-        method, cells = "expected gradients", predictor.patch**2
+        run: _Explain = partial(_smooth, Traced(net.eval()), join=every)
+        method = "expected gradients"
     elif isinstance(predictor, ForestPredictor):
-        run, rows, cells = partial(_forest_cells, predictor, target), _centre, 1
+        run, rows = partial(_joined, partial(_forest_cells, predictor, target), join), _centre
         method = f"shap.TreeExplainer against up to {_TREE_BACKGROUND} cells of the background"
     else:
-        cells = predictor.patch**2
-        blocks = [np.flatnonzero(np.tile(join[:, place] > 0, cells)).tolist() for place in range(join.shape[1])]
+        blocks = [np.flatnonzero(column > 0).tolist() for column in every.T]
         shape = (predictor.patch, predictor.patch, len(join))
-        run = partial(_permuted, partial(_of_patches, predictor, target, shape), blocks)
+        run = partial(_joined, partial(_permuted, partial(_of_patches, predictor, target, shape), blocks), every)
         method = "sampled permutations of covariates"
     return Subject(
         names=names,
         quantity="covariates",
         method=method,
         rows=rows,
-        run=partial(_joined, run, np.tile(join, (cells, 1))),
+        run=run,
         read=np.ones(len(names), np.bool_),
     )
 
@@ -233,7 +236,19 @@ def _layer_of(head: Head) -> Layer | None:
             return _dense(head)
         case NetHead():
             return together([_net_layer(net, head.centre, head.spread) for net in head.networks()])
+        case PooledHead():
+            return pooled_layer(head)
+        case MixtureHead():
+            return _mixture_layer(head)
     return None
+
+
+def _mixture_layer(head: MixtureHead) -> Layer | None:
+    """The parts that have a say; None where one of them has no gradient."""
+    said = [(part, float(weight)) for part, weight in zip(head.parts, head.weights, strict=True) if weight > 0]
+    layers = [_layer_of(part) for part, _ in said]
+    known = [layer for layer in layers if layer is not None]
+    return weighted_layer(known, [weight for _, weight in said]) if len(known) == len(layers) else None
 
 
 def _net_layer(net: nn.Module, centre: float, spread: float) -> Layer:
@@ -306,13 +321,21 @@ def _linear(
     return linear_attribution(_coefficients(predictor, head, back), output, X, background)
 
 
-def _smooth(layer: Layer, X: Float64, background: Float64, drawing: Drawing, progress: Progress) -> Attribution:
+def _smooth(
+    layer: Layer,
+    X: Float64,
+    background: Float64,
+    drawing: Drawing,
+    progress: Progress,
+    join: Float64 | None = None,
+) -> Attribution:
     return expected_gradients(
         layer,
         X,
         background,
         draws=drawing.draws,
         seed=drawing.seed,
+        join=join,
         num_workers=drawing.num_workers,
         progress=progress,
     )

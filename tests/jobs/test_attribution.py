@@ -127,7 +127,7 @@ def test_what_is_written_is_whole_and_can_be_read(tmp_path: Path) -> None:
         assert arrays["samples"].tolist() == [f"S{n:03d}" for n in range(20)]
     page = (tmp_path / "why" / "report.html").read_text(encoding="utf-8")
     assert "Made clay" in page
-    assert "of the predictions&#39; SD" in page
+    assert "would move the contributions by about" in page
     assert "attributing Made clay, 0-20 cm" in calls
     before = {file: file.read_bytes() for file in (tmp_path / "why").iterdir()}
     with pytest.raises(GeosoilError) as error:

@@ -25,10 +25,14 @@ from geosoil.models.convnet import ConvBlock, ConvNet1D, ConvSpec
 from geosoil.models.explained import Drawing, Subject, covariate_subject, spectral_subject
 from geosoil.models.forest import Forest, Trees
 from geosoil.models.fusion import FusionSettings, fit_translator
-from geosoil.models.gradients import Chain, Layer, Traced, dnn_layer, resnet_layer, svr_layer, together
+from geosoil.models.gradients import Chain, Dense, Layer, Traced, dnn_layer, resnet_layer, svr_layer, together
 from geosoil.models.heads import Head, HeadSettings, fit_head
+from geosoil.models.mixture import DEFAULT, MixtureSettings, fit_mixture
 from geosoil.models.net_head import NetHead
+from geosoil.models.pooled import PooledSettings, fit_pooled
+from geosoil.models.pooled_layers import pooled_layer, weighted_layer
 from geosoil.models.resnet import ResNet1D, ResNetSpec
+from geosoil.models.source import Source
 from geosoil.models.spectral import SpectralPredictor, TargetHead
 from geosoil.prep.encode import Encoder
 from geosoil.prep.spectra import Preprocess
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 BANDS = 24
 WAVELENGTH = np.linspace(450.0, 910.0, BANDS)
+POOLED = (PooledSettings(), PooledSettings(view="derivative"), PooledSettings(normalised=True))
 
 
 def network(bands: int, *, seed: int = 1, pool: int = 10) -> ResNet1D:
@@ -133,14 +138,72 @@ def test_with_many_points_they_are_those_of_shap_within_their_scatter() -> None:
     assert np.sqrt(np.mean((ours - theirs[0][..., 0]) ** 2)) < 2 * np.sqrt(2) * scatter
 
 
-def test_the_gap_closes_at_least_with_the_root_of_the_draws() -> None:
+def test_the_scatter_shrinks_at_least_with_the_root_of_the_draws() -> None:
     net = network(40, pool=2)
     rng = np.random.default_rng(2)
     far, near = rng.normal(size=(300, 40)), rng.normal(size=(25, 40))
     few, many = (expected_gradients(resnet_layer(net), near, far, draws=draws, seed=1) for draws in (20, 720))
-    assert 0 < many.gap_share < 1.5 * few.gap_share / 6
+    assert 0 < many.scatter < 1.5 * few.scatter / 6
     np.testing.assert_array_equal(few.output, many.output)
     assert few.base == many.base
+
+
+def smooth_layer(kind: str) -> tuple[Layer, Float64, Float64]:
+    """A smooth model as layers, samples and background."""
+    X = spectra(60, seed=1)
+    y = np.sin(20 * X[:, 4]) + 5 * X[:, 15] ** 2
+    layer: Layer
+    if kind == "mixture":
+        layer = weighted_layer([pooled_layer(fit_pooled(X, y, None, one)) for one in POOLED], [0.5, 0.3, 0.2])
+    else:
+        head = fit_head(X, y, HeadSettings(kind=kind, budget=1, members=2, epochs=60))
+        layer = svr_layer(head) if kind == "svr" else dnn_layer(head)  # type: ignore[arg-type]
+    return layer, spectra(8, seed=4), spectra(60, seed=5)
+
+
+@pytest.mark.parametrize("kind", ["svr", "dnn", "mixture"])
+def test_steadied_contributions_lie_nearer_to_those_of_all_points_and_add_up(kind: str) -> None:
+    layer, near, far = smooth_layer(kind)
+    shares = (np.arange(24) + 0.5) / 24
+    every = np.repeat(np.arange(len(far)), 24), np.tile(shares, len(far))
+    truth = expected_gradients(layer, near, far, points=lambda _: every).values
+    order = np.argsort(by_hand(layer, torch.from_numpy(far.astype(np.float32)))[0][:, 0].numpy(), kind="stable")
+
+    def same(sample: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        rank, share = draws_of(len(far), 50, 0, sample)
+        return order[rank], share
+
+    plain = expected_gradients(layer, near, far, draws=50, points=same)
+    ours = expected_gradients(layer, near, far, draws=50)
+    error, before = (np.sqrt(np.mean((one.values - truth) ** 2)) for one in (ours, plain))
+    assert error < 0.95 * before
+    assert ours.gap_share < 1e-5
+    assert plain.gap_share > 0.01
+
+
+def test_what_is_told_of_the_scatter_is_what_is_seen() -> None:
+    layer, near, far = smooth_layer("svr")
+    runs = [expected_gradients(layer, near, far, draws=40, seed=seed) for seed in range(8)]
+    values = np.array([one.values for one in runs])
+    seen = np.sqrt(values.var(axis=0, ddof=1).mean() / np.mean(values.mean(axis=0) ** 2))
+    assert 0.5 * seen < np.mean([one.scatter for one in runs]) < 2.5 * seen
+
+
+def test_a_linear_function_leaves_nothing_to_chance() -> None:
+    rng = np.random.default_rng(3)
+    slope, far, near = rng.normal(size=6), rng.normal(size=(50, 6)), rng.normal(size=(5, 6))
+    layer = Dense(torch.from_numpy(slope[None].astype(np.float32)), torch.zeros(1))
+    for draws in (5, 20):
+        found = expected_gradients(layer, near, far, draws=draws)
+        np.testing.assert_allclose(found.values, (near - far.mean(axis=0)) * slope, atol=1e-5)
+
+
+def test_inputs_that_are_taken_together_get_the_sum_of_their_contributions() -> None:
+    layer, near, far = smooth_layer("svr")
+    join = np.repeat(np.eye(BANDS // 2), 2, axis=0)
+    together_, apart = (expected_gradients(layer, near, far, draws=400, join=one) for one in (join, None))
+    assert together_.gap_share < 1e-5
+    np.testing.assert_allclose(together_.values, apart.values @ join, atol=0.1 * np.abs(apart.values).max())
 
 
 def test_draws_are_spread_evenly_and_repeat() -> None:
@@ -169,8 +232,45 @@ def test_even_draws_leave_a_smaller_gap_than_free_ones() -> None:
     far, near = rng.normal(size=(300, 40)), rng.normal(size=(25, 40))
     free = [(rng.integers(0, 300, 100), rng.random(100)) for _ in near]
     layer = resnet_layer(net)
-    even = expected_gradients(layer, near, far, draws=100)
-    assert even.gap_share < 0.7 * expected_gradients(layer, near, far, draws=100, points=free.__getitem__).gap_share
+    order = np.argsort(by_hand(layer, torch.from_numpy(far.astype(np.float32)))[0][:, 0].numpy(), kind="stable")
+    ranks = [draws_of(300, 100, 0, sample) for sample in range(25)]
+    even = [(order[rank], share) for rank, share in ranks]
+    gaps = [expected_gradients(layer, near, far, points=one.__getitem__).gap_share for one in (even, free)]
+    assert gaps[0] < 0.7 * gaps[1]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_partial_pooling_goes_forwards_and_backwards_as_its_head_predicts(*, normalised: bool) -> None:
+    X = spectra(40)
+    head = fit_pooled(X, X[:, 4] * 10 + X[:, 15] ** 2, None, PooledSettings(view="both", normalised=normalised))
+    rows = spectra(5, seed=7)
+    found, slope = by_hand(pooled_layer(head), torch.from_numpy(rows))
+    np.testing.assert_allclose(found[:, 0], head.predict(rows), rtol=1e-9)
+    for band in (0, 4, 15):
+        moved = 1e-6 * np.eye(BANDS)[band]
+        difference = (head.predict(rows + moved) - head.predict(rows - moved)) / 2e-6
+        np.testing.assert_allclose(slope[:, band], difference, rtol=1e-4, atol=1e-4 * float(slope.abs().max()))
+
+
+@pytest.mark.parametrize("parts", [DEFAULT, ("plsr", "neighbours")])
+def test_mixtures_are_explained_band_by_band_where_all_parts_have_a_gradient(parts: tuple[str, ...]) -> None:
+    satellite = spectra(60)
+    preprocess = Preprocess.fit(satellite, WAVELENGTH, ("absorbance",))
+    near = np.asarray(preprocess.apply(satellite), np.float64)
+    y = 10 * near[:, 4] + near[:, 15] ** 2
+    far = spectra(80, seed=8)
+    source = Source(
+        np.asarray(preprocess.apply(far), np.float64), 9 * far[:, 4], same=True, origin=np.zeros(80, np.int64)
+    )
+    head = fit_mixture(near, y, source, MixtureSettings(parts=parts))
+    model = SpectralPredictor(preprocess, None, (TargetHead(np.arange(BANDS), head, -1e9, 1e9),))
+    subject, found, predicted = explained(model, draws=100)
+    np.testing.assert_allclose(found.output, predicted, atol=1e-4 * np.abs(predicted).max())
+    assert found.gap_share < 1e-3
+    assert ("expected gradients" in subject.method) == ("neighbours" not in parts)
+    if "neighbours" not in parts:
+        assert "weighted sum" in subject.why
+        assert found.scatter < 0.2
 
 
 def test_threads_change_nothing() -> None:
