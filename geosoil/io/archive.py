@@ -20,7 +20,7 @@ from geosoil.types import PathLike, Progress, as_path, quiet
 from .addresses import short_name
 from .atomic import output_error
 
-__all__ = ["SUFFIXES", "Member", "is_archive", "members", "unpack"]
+__all__ = ["SUFFIXES", "Member", "is_archive", "matches", "members", "nothing_expected", "unpack"]
 
 #: Names of archives that are looked into.
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
@@ -108,7 +108,7 @@ def members(
     path = as_path(archive)
     limits = _Limits(most_members, most_bytes, most_ratio)
     for info, data in _files(path, limits, quiet):
-        wanted = _matches(PurePosixPath(info.name).name, contents) and info.size <= MOST_CONTENT
+        wanted = matches(PurePosixPath(info.name).name, contents) and info.size <= MOST_CONTENT
         yield Member(info.name, info.size, b"".join(_pieces(path, data)) if wanted else None)
 
 
@@ -162,7 +162,7 @@ def unpack(
         found: dict[str, Path] = {}
         for info, data in _files(path, limits, progress):
             name = PurePosixPath(info.name).name
-            if not _matches(name, expected):
+            if not matches(name, expected):
                 continue
             if name.lower() in found:
                 raise _refused(path, "holds two files of one name", "TWICE", [f"name: {name}"], "unpack it by hand")
@@ -170,14 +170,20 @@ def unpack(
             _check_room(folder, name, info.size)
             _copy(_pieces(path, data), work / name)
         if not found:
-            raise _refused(
-                path, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"],
-                "name the archive that the provider delivered, or unpack it and name the product's folder",
-            )  # fmt: skip
+            raise nothing_expected(path, expected)
         return _settle(list(found.values()), folder)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def nothing_expected(archive: Path, expected: Sequence[str]) -> InputError:
+    """The error of an archive with none of the files that are expected."""
+    return _refused(
+        archive, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"],
+        "name the archive that the provider delivered, or unpack it and name the product's folder",
+    )  # fmt: skip
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name fits one of the patterns, in any case."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 

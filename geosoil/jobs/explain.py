@@ -90,7 +90,8 @@ def _taken(found: Mapping[str, Any]) -> str:
     """Which bands a model takes; of one of spectra their span, for there are hundreds."""
     count, wavelength = len(found["bands"]), found["wavelength_nm"]
     if wavelength:
-        return f"takes reflectance of {count} bands, {min(wavelength):g} to {max(wavelength):g} nm, cell by cell"
+        level = f" at the {found['level']}" if found["level"] else ""
+        return f"takes reflectance{level} of {count} bands, {min(wavelength):g} to {max(wavelength):g} nm, cell by cell"
     patch = found["patch"]
     return f"takes {count} bands in patches of {patch} x {patch} cells: {', '.join(found['bands'])}"
 

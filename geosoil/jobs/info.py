@@ -18,7 +18,7 @@ from geosoil.config import Study, load_study
 from geosoil.errors import InputError, UsageError
 from geosoil.io import gaofen
 from geosoil.io.addresses import expand, is_remote, redact
-from geosoil.io.gaofen.reader import is_packed_product
+from geosoil.io.archive import is_archive
 from geosoil.io.grids import parse_crs, show_crs
 from geosoil.io.headers import NO_MAP
 from geosoil.io.preview import preview_bands, preview_samples
@@ -152,7 +152,7 @@ def _file(text: str) -> dict[str, Any] | None:
             return _table(path, text)
         if suffix == ".json" and (told := _record(path)):
             return {"kind": told[0], "path": text, "record": told[1]}
-        if is_packed_product(path):
+        if is_archive(path.name) and path.is_file():  # nothing else that geosoil opens is packed so
             return {"kind": "product", "path": text, "product": tell_product(gaofen.describe(text))}
     return None
 
@@ -181,7 +181,10 @@ def _model(bundle: Bundle, path: str) -> dict[str, Any]:
         "bands": list(bundle.bands),
         "classes": {name: codes for name, codes in coded if codes is not None},
         "crs": show_crs(parse_crs(card["crs"])) if card["crs"] else "no CRS",
-        **{key: card[key] for key in ("name", "model", "properties", "wavelength_nm", "extent", "counts")},
+        **{
+            key: card[key]
+            for key in ("name", "model", "properties", "quantity", "level", "wavelength_nm", "extent", "counts")
+        },
         "selection": card["selection"],
         "settings": card["settings"],
         "seed": card["seed"],

@@ -869,7 +869,7 @@ class TestDescribe:
         assert "the archive has no SW image" in describe(pack(folder, tmp_path / "a.tar"))["notes"]
 
     def test_archives_of_none_and_of_two_products(self, tmp_path: Path) -> None:
-        for count, code in ((0, "GS-PRODUCT-MISSING"), (2, "GS-PRODUCT-SEVERAL")):
+        for count, code in ((0, "GS-ARCHIVE-EMPTY"), (2, "GS-PRODUCT-SEVERAL")):
             with tarfile.open(tmp_path / "a.tar", "w") as tar:
                 tar.addfile(tarfile.TarInfo("readme.txt"), io.BytesIO())
                 for number in range(count):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from geosoil.bands import Bands
 from geosoil.config import load_study
 from geosoil.errors import InputError, OutputError, UsageError
 from geosoil.io.envi import write_envi
+from geosoil.jobs.calibrate import calibrate
 from geosoil.jobs.cubes import shown_bands
 from geosoil.jobs.info import describe, info
 from geosoil.jobs.train import train
@@ -265,6 +267,51 @@ def test_what_is_wrong_with_a_product_s_folder_is_told(tmp_path: Path, fault: st
     with pytest.raises(InputError) as caught:
         info(product.path)
     assert caught.value.code == code
+
+
+def _links(tar: tarfile.TarFile) -> None:
+    entry = tarfile.TarInfo("a.tif")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    tar.addfile(entry)
+
+
+#: What is in an archive that is no product, and what it is refused with.
+ARCHIVES: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
+    "climbing": (lambda tar: tar.addfile(tarfile.TarInfo("../../a.tif")), "GS-ARCHIVE-PATH"),
+    "linking": (_links, "GS-ARCHIVE-KIND"),
+    "other": (lambda tar: tar.addfile(tarfile.TarInfo("readme.txt")), "GS-ARCHIVE-EMPTY"),
+    "empty": (lambda tar: None, "GS-ARCHIVE-EMPTY"),
+}
+
+
+@pytest.mark.parametrize("kind", [*ARCHIVES, "text", "cut"])
+def test_what_is_wrong_with_an_archive_is_told_as_calibrate_tells_it(tmp_path: Path, kind: str) -> None:
+    path, code = tmp_path / "a.tar.gz", "GS-ARCHIVE-FORMAT"
+    if kind in ARCHIVES:
+        write, code = ARCHIVES[kind]
+        with tarfile.open(path, "w:gz") as tar:
+            write(tar)
+    elif kind == "text":
+        path.write_text("no archive")
+    else:
+        whole, code = make_product(tmp_path / "raw", "ZY1E", (24, 28), archive=".tar.gz").path, "GS-ARCHIVE-DAMAGED"
+        path.write_bytes(whole.read_bytes()[:300])
+    with pytest.raises(InputError) as caught:
+        info(path)
+    with pytest.raises(InputError) as other:
+        calibrate(path, tmp_path / "cube.tif")
+    assert caught.value.code == code
+    for part in ("code", "message", "hint"):
+        assert getattr(caught.value, part) == getattr(other.value, part)
+
+
+def test_options_in_a_hint_are_those_of_the_command_that_it_names(tmp_path: Path) -> None:
+    product = make_product(tmp_path, "GF5B", (24, 28))
+    for path in product.path.glob("*RadCal*"):
+        path.unlink()
+    with pytest.raises(InputError) as caught:
+        info(product.path)
+    assert "geosoil calibrate PRODUCT OUT --table VN_gains=FILE" in caught.value.hint
 
 
 def test_gains_without_offsets_are_noted(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 from geosoil.bands import Bands
 from geosoil.errors import InputError
 from geosoil.io.addresses import short_name
-from geosoil.io.archive import is_archive, members
+from geosoil.io.archive import is_archive, matches, members, nothing_expected
 from geosoil.types import PathLike, as_path
 
 from .bands import bands_of, calibration_of
 from .layout import Sides
 from .metadata import Metadata
-from .names import DETECTORS, Family, Stem, families, image_name, side_name
+from .names import DETECTORS, EXPECTED, Family, Stem, families, image_name, side_name
 from .product import UNITS, know, open_product
 
 __all__ = ["describe"]
@@ -83,6 +83,8 @@ def _look(path: Path) -> tuple[Stem, list[str], Sides, tuple[str, bytes] | None]
             sides.setdefault(side.family, {})[f"{side.detector}_{side.what}"] = (source, one.content)
         elif one.content is not None:
             texts[one.name.lower()] = (source, one.content)
+    if not any(matches(name, EXPECTED) for name in names):
+        raise nothing_expected(path, EXPECTED)
     if len(stems) != 1:
         raise InputError(
             f"{short_name(str(path))} holds {len(stems) or 'no'} AHSI products",

@@ -15,7 +15,7 @@ from .layout import is_product
 from .names import looks_like
 from .product import open_product
 
-__all__ = ["Gaofen", "is_packed_product"]
+__all__ = ["Gaofen"]
 
 
 class Gaofen:
@@ -27,7 +27,7 @@ class Gaofen:
             return False
         path = as_path(address)
         with suppress(OSError):
-            return is_packed_product(path) or is_product(path)
+            return _is_packed_product(path) or is_product(path)
         return False
 
     def open(self, address: str, *, crs: str | None = None, mapped: bool = True) -> Opened:
@@ -59,7 +59,7 @@ class Gaofen:
         )
 
 
-def is_packed_product(path: Path) -> bool:
+def _is_packed_product(path: Path) -> bool:
     """Whether a path is an archive whose name, or whose first file, is that of a product."""
     if not is_archive(path.name) or not path.is_file():
         return False

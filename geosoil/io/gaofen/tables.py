@@ -20,8 +20,8 @@ MOST_BYTES = 2**20
 
 #: How to go on with a product whose own list is missing or wrong.
 OVERRIDE = (
-    "get the product from its provider again, or give a list of your own, one line a band: --table {what}=FILE\n"
-    "(in Python: tables={{'{what}': 'FILE'}})"
+    "get the product from its provider again, or give a list of your own, one line a band:\n"
+    "geosoil calibrate PRODUCT OUT --table {what}=FILE (in Python: tables={{'{what}': 'FILE'}})"
 )
 
 _SPLIT = re.compile(r"[,;\s]+")
