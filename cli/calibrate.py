@@ -59,7 +59,7 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
 @click.option(
     "--nominal-wavelengths", is_flag=True, help="Where the product has none, take those of the sensor's design."
 )
-@click.option("--join", "join_nm", type=float, help="Where VNIR ends and SWIR begins, nm.")
+@click.option("--join", "join_nm", type=float, help="Where VNIR ends and SWIR begins, nm; default: the sensor's.")
 @click.option(
     "--table", "tables", multiple=True, metavar="NAME=FILE", callback=pairs, help="Calibration file of your own."
 )

@@ -16,6 +16,7 @@ from geosoil.types import Opened
 from . import enviheader
 from .addresses import is_remote, redact, stem
 from .calibration import calibrate
+from .gaofen.names import join_of
 from .headers import Tags, open_told
 from .interleave import check_interleave
 from .rasterfile import FileStack, RasterFile
@@ -181,7 +182,8 @@ def _cube(
     address = file.handle.address
     known = facts_of(words)
     longer = "enmap" in known.get("sensor", "").lower()
-    bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle")
+    join = join_of(known.get("sensor", ""))
+    bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle", join_nm=join)
     check_interleave(file, bands)
     file, facts = calibrate(file, bands, words, scale)
     facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
@@ -203,7 +205,7 @@ def _names(file: RasterFile, words: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def facts_of(words: Mapping[str, str]) -> dict[str, Any]:
-    """Sensor, time of acquisition (ISO 8601) and the sun's angle from the zenith, as far as a header tells them.
+    """Sensor, level of reflectance, time of acquisition (ISO 8601) and the sun's angles, as far as a header tells them.
 
     >>> facts_of({"sensor type": "AVIRIS", "acquisition time": "1992-06-12", "sun elevation": "60"})
     {'sensor': 'AVIRIS', 'acquired': '1992-06-12', 'sun_zenith_deg': 30.0}
@@ -212,7 +214,7 @@ def facts_of(words: Mapping[str, str]) -> dict[str, Any]:
     sensor = next((words[name] for name in ("sensor", "sensor type", "instrument") if words.get(name)), "")
     if sensor.strip("{} ").lower() not in {"", "unknown"}:
         found["sensor"] = sensor.strip("{} ")
-    level = words.get("reflectance level", "")
+    level = words.get("reflectance level", "").strip("{} ")
     if level:
         found["level"] = level
     acquired = words.get("acquisition time", words.get("acquired", "")).strip("{} ")
@@ -221,13 +223,22 @@ def facts_of(words: Mapping[str, str]) -> dict[str, Any]:
         found["acquired"] = acquired
     except ValueError:
         pass
-    for name, turn in (("solar zenith", False), ("sun zenith", False), ("sun elevation", True)):
+    return {**found, **_sun(words)}
+
+
+def _sun(words: Mapping[str, str]) -> dict[str, float]:
+    """The sun's angles, degrees: from the zenith, and from north."""
+    found: dict[str, float] = {}
+    for name in ("solar zenith", "sun zenith", "sun elevation", "solar azimuth", "sun azimuth"):
         try:
             angle = float(words.get(name, "").strip("{} "))
         except ValueError:
             continue
-        if "sun_zenith_deg" not in found and -90 <= angle <= 90:
-            found["sun_zenith_deg"] = 90 - angle if turn else angle
+        if name.endswith("azimuth"):
+            if -180 <= angle <= 360:
+                found.setdefault("sun_azimuth_deg", angle)
+        elif -90 <= angle <= 90:
+            found.setdefault("sun_zenith_deg", 90 - angle if name == "sun elevation" else angle)
     return found
 
 

@@ -20,7 +20,7 @@ from geosoil.types import PathLike, Progress, as_path, quiet
 
 from .atomic import check_output, replacing
 from .calibration import RADIANCE_UNITS
-from .enviheader import DTYPES
+from .enviheader import DTYPES, REASONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -209,6 +209,8 @@ def _words(scene: xr.DataArray, interleave: str, dtype: str, scale: float, units
         entries["fwhm"] = _list([repr(one) for one in bands.fwhm_nm])
     if bands.good:
         entries["bbl"] = _list([str(int(one)) for one in bands.good], 40)
+    if any(bands.why):
+        entries[REASONS] = _list([_plain(one).replace(",", "_") or "-" for one in bands.why], 5)
     return "ENVI\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
 
 
@@ -221,6 +223,9 @@ def _meaning(attrs: dict[Any, Any], count: int, scale: float, units: str | None)
         found["data units"] = "{" + units + "}"
     if attrs.get("quantity") == "reflectance":
         found["reflectance scale factor"] = f"{scale:g}"
+        if attrs.get("level"):
+            # An entry of our own, as any program may have: others read past it.
+            found["reflectance level"] = _plain(str(attrs["level"]))
     elif scale != 1:
         found["data gain values"] = _list([repr(1 / scale)] * count)
         found["data offset values"] = _list(["0.0"] * count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,17 @@ from geosoil.errors import InputError, listing
 from .addresses import short_name
 from .wavelengths import Spectral, numbers_of
 
-__all__ = ["DTYPES", "check_layout", "find_data", "find_header", "is_header", "layout", "read_header", "spectral_of"]
+__all__ = [
+    "DTYPES",
+    "REASONS",
+    "check_layout",
+    "find_data",
+    "find_header",
+    "is_header",
+    "layout",
+    "read_header",
+    "spectral_of",
+]
 
 #: ``data type`` of a header to the NumPy type.
 DTYPES = {
@@ -31,6 +42,8 @@ DTYPES = {
 _COMPLEX = {6: 8, 9: 16}
 #: Suffixes of data files, in the order in which they are looked for beside a header.
 _DATA = ("", ".dat", ".img", ".bsq", ".bil", ".bip", ".raw", ".sli")
+#: Entry of our own: why each band is not good, "-" for one that is.
+REASONS = "bad band reasons"
 #: Largest header, bytes.
 _MOST = 20 * 2**20
 #: Entries with one number a band.
@@ -187,13 +200,20 @@ def spectral_of(entries: Mapping[str, str], count: int, where: str) -> Spectral 
                 hint="correct the list in the file, or name a table of wavelengths: wavelengths=PATH",
             )
     good = [one != 0 for one in lists.get("bbl") or ()]
-    return Spectral.of(
+    found = Spectral.of(
         lists["wavelength"] or (),
         entries.get("wavelength units"),
         fwhm=lists.get("fwhm") or (),
         good=good,
         where=where,
     )
+    return replace(found, why=_reasons(entries.get(REASONS, ""), count))
+
+
+def _reasons(text: str, count: int) -> tuple[str, ...]:
+    """Why each band is not good, empty for one that is; nothing where the list does not fit the bands."""
+    words = [word.strip() for word in text.strip("{} \n").split(",")]
+    return tuple("" if word == "-" else word for word in words) if text and len(words) == count else ()
 
 
 def _wrong(path: Path, problem: str, details: list[str]) -> InputError:

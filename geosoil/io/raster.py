@@ -22,6 +22,7 @@ from geosoil.types import Opened, PathLike
 from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
 from .cube import RasterReader, with_settings
+from .gaofen.names import join_of
 from .grids import refuse_mismatch, same_crs, same_grid, show_grid
 from .lazy import lazy_array, reader_of
 from .products import addresses_of
@@ -229,7 +230,9 @@ def _joined(parts: Sequence[Opened]) -> list[Opened]:
     """The parts of a cube in several files, with the overlaps of detectors between them marked."""
     if len(parts) < 2 or not all(part.bands.wavelength_nm for part in parts):
         return list(parts)
-    bands, _ = mark_overlaps(_merged([part.bands for part in parts]))
+    sensors = {str(part.facts.get("sensor", "")) for part in parts}
+    join = join_of(sensors.pop()) if len(sensors) == 1 else None
+    bands, _ = mark_overlaps(_merged([part.bands for part in parts]), join_nm=join)
     found, first = [], 0
     for part in parts:
         places = range(first, first + len(part.bands))

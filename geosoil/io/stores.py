@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"-?[\d.]+|\d{4}-\d\d-\d\d(T[\d:]+)?")
 #: Part of a cell by which coordinates may leave a regular grid; those of float32 are rounded.
 _REGULAR = 0.05
 #: What a scene tells of its values.
-_FACTS = ("quantity", "units", "sensor", "acquired", "notes", "scale", "sun_zenith_deg")
+_FACTS = ("quantity", "units", "level", "sensor", "acquired", "notes", "scale", "sun_zenith_deg", "sun_azimuth_deg")
 
 
 @dataclass(frozen=True)

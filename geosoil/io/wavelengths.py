@@ -21,6 +21,7 @@ from .addresses import short_name
 __all__ = [
     "LISTED",
     "OVERLAP",
+    "ROUNDING",
     "UNKNOWN",
     "Spectral",
     "band_words",
@@ -46,6 +47,8 @@ _UNITS = {
 _UNSTATED = frozenset({"", "unknown", "index", "none", "unitless"})
 #: Optical wavelengths, nm: from the ultraviolet to the thermal infrared.
 _OPTICAL_NM = (100.0, 100_000.0)
+#: Lists rounded to a tenth of a nanometre meet at one join.
+ROUNDING = 0.05
 #: Fewest bands of a detector; shorter runs mean that the bands are in no order.
 _FEWEST = 3
 #: Largest side table, bytes.
@@ -291,7 +294,9 @@ def detectors(wavelength_nm: Sequence[float]) -> list[range]:
     return runs if len(runs) == 1 or all(len(run) >= _FEWEST for run in runs) else []
 
 
-def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") -> tuple[Bands, tuple[str, ...]]:
+def mark_overlaps(
+    bands: Bands, keep: Literal["middle", "longer"] = "middle", *, join_nm: float | None = None
+) -> tuple[Bands, tuple[str, ...]]:
     """Mark the bands that another detector covers better as not good; the order stays.
 
     Where the good bands of two detectors overlap, the one that begins at shorter wavelengths is kept up to the join,
@@ -303,6 +308,9 @@ def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") ->
         With wavelengths.
     keep : {"middle", "longer"}
         The join: the middle of the overlap, or its beginning, so that the detector of the longer wavelengths has all.
+    join_nm : float, optional
+        The sensor's own join, which counts for overlaps that it lies in: from there on the bands of the longer
+        wavelengths are kept.
 
     Returns
     -------
@@ -334,13 +342,16 @@ def mark_overlaps(bands: Bands, keep: Literal["middle", "longer"] = "middle") ->
             notes.append(f"a detector lies within another one ({low:g} to {wavelength[longer].max():g} nm): not joined")
             continue
         join = low if keep == "longer" else (low + high) / 2
-        lost = [
-            place for place in shorter if wavelength[place] > join or (keep == "longer" and wavelength[place] == join)
-        ]
-        lost += [place for place in longer if wavelength[place] <= join and keep == "middle"]
+        if own := join_nm is not None and low - ROUNDING <= join_nm <= high + ROUNDING:
+            join = join_nm
+        # In the middle the shorter one has the join itself, else the longer one.
+        start = join - ROUNDING if own else join if keep == "longer" else math.nextafter(join, math.inf)
+        lost = [place for place in shorter if wavelength[place] >= start]
+        lost += [place for place in longer if wavelength[place] < start]
         for place in (place for place in lost if good[place]):
             good[place], why[place] = False, OVERLAP
-        notes.append(f"detectors overlap at {low:g} to {high:g} nm and are joined at {join:g} nm")
+        whose = ", where the sensor's meet" if own else ""
+        notes.append(f"detectors overlap at {low:g} to {high:g} nm and are joined at {join:g} nm{whose}")
     return replace(bands, good=tuple(good), why=tuple(why)), tuple(notes)
 
 

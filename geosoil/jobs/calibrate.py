@@ -43,6 +43,8 @@ __all__ = ["Calibrated", "calibrate"]
 
 #: Libraries and what is resident beside the strips, bytes.
 _BESIDE = 700 * 2**20
+#: Where the reflectance is, as the file says it and a reader of the file tells it.
+LEVEL = "top of the atmosphere"
 #: What a reader of the file must not miss.
 TOA = (
     "reflectance at the top of the atmosphere, not of the ground: models trained on laboratory or surface reflectance "
@@ -371,6 +373,8 @@ class _Run:
         facts = {**self.product.facts(), "quantity": self._quantity, "units": self._units, "notes": tuple(self.notes)}
         if self._zenith is not None:
             facts["sun_zenith_deg"] = self._zenith
+        if self._quantity == "reflectance":
+            facts["level"] = LEVEL
         coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **bands.coords()}
         return xr.DataArray(lazy_array(reader, _CHUNK), dims=("band", "y", "x"), coords=coords, attrs=facts)
 
@@ -386,8 +390,9 @@ class _Run:
             "acquired": self.product.acquired,
             "product": str(facts["product"]),
             **({"solar_zenith": f"{self._zenith:g}"} if self._zenith is not None else {}),
+            **({"solar_azimuth": f"{facts['sun_azimuth_deg']:g}"} if "sun_azimuth_deg" in facts else {}),
             **({"reflectance_scale_factor": str(scale), "comment": TOA} if reflectance else {}),
-            **({"reflectance_level": "top of the atmosphere"} if reflectance else {}),
+            **({"reflectance_level": LEVEL} if reflectance else {}),
             "history": f"{created}: geosoil {__version__}: " + "; ".join(self.history),
             "notes": "\n".join(self.notes),
             "source": self.product.stem.text,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["describe_cube", "quicklook", "tell_cube", "tell_product"]
 
 #: Facts of a scene that are told as they are.
-_PLAIN = ("sensor", "acquired", "quantity", "units", "scale")
+_PLAIN = ("sensor", "acquired", "quantity", "level", "units", "scale")
 #: Windows along an edge, and bands, that are looked at for negatives and values above 1.
 _SIDE, _BANDS = 5, 64
 #: Red, green and blue, nm; and how far a band may be from them.
@@ -153,7 +153,8 @@ def describe_cube(cube: Mapping[str, Any]) -> list[str]:
     if "quantity" in cube:
         unit = f" in {cube['units']}" if cube.get("units", "1") != "1" else ""
         scale = f"; {cube['scale']}" if cube.get("scale") else ""
-        lines.append(f"values are {_QUANTITIES.get(cube['quantity'], cube['quantity'])}{unit}{scale}")
+        level = f" at the {cube['level']}" if cube.get("level") else ""
+        lines.append(f"values are {_QUANTITIES.get(cube['quantity'], cube['quantity'])}{level}{unit}{scale}")
     lines += _geometry(cube)
     lines += [_detector(number, one) for number, one in enumerate(cube["detectors"], start=1)]
     if cube["bad"]:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError
+from geosoil.io.gaofen.bands import Calibration, bands_of
+from geosoil.io.gaofen.names import families, join_of
 from geosoil.io.wavelengths import OVERLAP, Spectral, detectors, mark_overlaps, numbers_of
 
 
@@ -29,6 +31,32 @@ def test_the_longer_detector_may_come_first() -> None:
     swir, vnir = list(np.linspace(950, 2500, 9)), list(np.linspace(400, 1000, 7))
     marked, _ = mark_overlaps(bands(swir, vnir))
     assert [one for one, good in zip(marked.wavelength_nm, marked.good, strict=True) if not good] == [950, 1000]
+
+
+@pytest.mark.parametrize("code", sorted(families()))
+def test_a_cube_without_a_list_of_bad_bands_is_joined_where_its_product_is(code: str) -> None:
+    family = families()[code]
+    parts = {
+        label: Calibration(
+            gains=(1.0,) * one.bands,
+            offsets=(0.0,) * one.bands,
+            centres_nm=tuple(np.linspace(one.first_nm, one.last_nm, one.bands).tolist()),
+            fwhm_nm=(one.fwhm_nm,) * one.bands,
+        )
+        for label, one in family.detectors.items()
+    }
+    product = bands_of(family, parts, family.join_nm)
+    wanted = [name for name, why in zip(product.names, product.why, strict=True) if "detectors overlap" in why]
+    assert wanted
+    bare = Bands(product.names, wavelength_nm=product.wavelength_nm)
+    marked, notes = mark_overlaps(bare, join_nm=join_of(family.name))
+    assert [name for name, good in zip(marked.names, marked.good, strict=True) if not good] == wanted
+    assert notes[0].endswith(f"joined at {family.join_nm:g} nm, where the sensor's meet")
+
+
+def test_a_join_beside_the_overlap_is_passed_over() -> None:
+    cube = bands([400, 500, 600, 700], [650, 750, 850])
+    assert mark_overlaps(cube, join_nm=900) == mark_overlaps(cube)
 
 
 def test_three_detectors_are_joined_pair_by_pair() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import geosoil
 from geosoil.bands import Bands
 from geosoil.errors import GeosoilError, InterruptedRunError
 from geosoil.jobs.calibrate import calibrate
+from geosoil.jobs.info import describe, info
 from geosoil.prep.radiometry import toa_reflectance
 from geosoil.testing.acquisition import Levels
 from geosoil.testing.product import Product, make_product
@@ -175,6 +177,24 @@ def test_flaash_gets_a_tenth_in_envi_and_comes_back_as_radiance(clean: Delivered
     back = geosoil.open_scene(tmp_path / "f.dat")
     assert back.attrs["quantity"] == "radiance"
     np.testing.assert_allclose(back.values, light, rtol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["reflectance-toa", "radiance"])
+def test_geotiff_and_envi_tell_the_same_of_the_cube(clean: Delivered, tmp_path: Path, to: Any) -> None:
+    calibrate(clean.path, tmp_path / "c.tif", to=to, ortho=False)
+    calibrate(clean.path, tmp_path / "c.dat", to=to, ortho=False, export="envi")
+    tiff, envi = (geosoil.open_scene(tmp_path / name, mapped=False) for name in ("c.tif", "c.dat"))
+    assert tiff.attrs.get("level") == ("top of the atmosphere" if to == "reflectance-toa" else None)
+    for name in ("level", "quantity", "units", "sensor", "sun_zenith_deg", "sun_azimuth_deg"):
+        assert tiff.attrs.get(name) == envi.attrs.get(name), name
+    # The one as the product has it, the other to the second and in UTC.
+    moments = [datetime.fromisoformat(one.attrs["acquired"]).replace(microsecond=0) for one in (tiff, envi)]
+    assert moments[0] == moments[1]
+    assert Bands.of(tiff) == Bands.of(envi)
+    text = describe(info(tmp_path / "c.dat"))
+    assert ("values are reflectance at the top of the atmosphere" in text) == (to == "reflectance-toa")
+    with rasterio.open(tmp_path / "c.dat") as file:  # GDAL reads past entries that it does not know
+        assert file.shape == SHAPE
 
 
 def test_destriping_brings_the_image_nearer_to_the_truth(tmp_path: Path) -> None:

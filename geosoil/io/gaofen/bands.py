@@ -10,6 +10,7 @@ import numpy as np
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError, listing
+from geosoil.io.wavelengths import ROUNDING
 
 from .layout import Sides
 from .names import DETECTORS, Family
@@ -26,8 +27,6 @@ NEIGHBOURS = 20
 
 # Centres may lie this far from those that the detector was built for, nm, on average.
 _MOST_SHIFT = 150.0
-# Two lists rounded to a tenth of a nanometre meet at one join.
-_ROUNDING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def _response(family: Family, label: str, sides: Sides, nominal: bool) -> tuple[
             )
         return centres, widths, [note] if note else []
     if not nominal:
-        design = "or take those of its design: --nominal-wavelengths (nominal_wavelengths=True)"
+        design = "or take those of its design: geosoil calibrate --nominal-wavelengths (nominal_wavelengths=True)"
         hint = f"{OVERRIDE.format(what=what)}\n{design}"
         raise _missing(family, label, "Spectralresponse", what, sides, hint)
     note = f"{label}: nominal wavelengths of {family.name}, as the product has no list of its own"
@@ -178,7 +177,7 @@ def bands_of(family: Family, parts: Mapping[str, Calibration], join_nm: float) -
 
 def _why(family: Family, label: str, centre: float, gain: float, join_nm: float) -> str:
     """Why a band is not good; empty for one that is."""
-    beyond = centre >= join_nm - _ROUNDING
+    beyond = centre >= join_nm - ROUNDING
     if beyond == (label == "VN"):
         return f"detectors overlap: {'beyond' if beyond else 'short of'} the join at {join_nm:g} nm"
     for low, high in family.bad_nm:

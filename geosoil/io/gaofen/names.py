@@ -19,6 +19,7 @@ __all__ = [
     "Stem",
     "families",
     "image_name",
+    "join_of",
     "looks_like",
     "side_name",
 ]
@@ -116,6 +117,20 @@ def families() -> dict[str, Family]:
     """The sensors by code, from ``tables/sensors.toml``."""
     table = tomllib.loads((files("geosoil") / "tables" / "sensors.toml").read_text(encoding="utf-8"))
     return {code: _family(code, table["sensor"][code]) for code in ("GF5", "GF5A", "GF5B", "ZY1E", "ZY1F")}
+
+
+def join_of(sensor: str) -> float | None:
+    """Where the detectors of a sensor meet, nm, by its name or code however it is spelt; None for all others.
+
+    >>> join_of("GF-5 AHSI"), join_of("gf5b_ahsi"), join_of("ZY1E"), join_of("AVIRIS")
+    (1005.0, 1009.0, 1009.7, None)
+    """
+    wanted = _bare(sensor)
+    return next((one.join_nm for one in families().values() if wanted in {_bare(one.name), _bare(one.code)}), None)
+
+
+def _bare(sensor: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", sensor.upper()).removesuffix("AHSI")
 
 
 def _family(code: str, row: Mapping[str, object]) -> Family:
