@@ -142,6 +142,7 @@ def prepare(
     _check_wavelengths(bundles, stack, band_map)
     say_guesses(stack)
     _check_quantity(bundles, stack)
+    _say_level(bundles, stack)
     plan = _mask_plan(masks, bundles, stack)
     stack, places = _needed(stack, bundles, band_map, None if plan is None else plan.positions)
     masking = None
@@ -346,17 +347,30 @@ def say_guesses(scene: xr.DataArray) -> None:
             log.warning("%s", note)
 
 
-def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
-    """Refuse radiance or digital numbers for a model of reflectance."""
+def _say_level(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
+    """Warn of reflectance of another level than a model was trained on, with what to do, a line a model."""
     level = str(stack.attrs.get("level", ""))
     for bundle in bundles:
-        if bundle.card.quantity and bundle.card.level != level:
-            log.warning(
-                "model %r was trained on reflectance at %s, and the scene's is at %s: its maps cannot be trusted",
-                bundle.card.name,
-                f"the {bundle.card.level}" if bundle.card.level else "the ground",
-                f"the {level}" if level else "the ground, or nothing says where",
-            )
+        if not bundle.card.quantity or bundle.card.level == level:
+            continue
+        log.warning(
+            "model %r was trained on reflectance at %s, and the scene's is at %s: its maps cannot be trusted; %s",
+            bundle.card.name,
+            _where(bundle.card.level),
+            _where(level),
+            "correct the scene's atmosphere first (export radiance: geosoil calibrate --export flaash), or train on it"
+            if level
+            else "map reflectance of the level that it was trained on, or train it on this scene",
+        )
+
+
+def _where(level: str) -> str:
+    """Where reflectance is; files of corrected reflectance do not say that it is the ground's."""
+    return f"the {level}" if level else "the ground (or nothing says where)"
+
+
+def _check_quantity(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:
+    """Refuse radiance or digital numbers for a model of reflectance."""
     wanted = {bundle.card.quantity for bundle in bundles} - {""}
     held = str(stack.attrs.get("quantity", ""))
     for quantity in sorted(wanted - {held}):

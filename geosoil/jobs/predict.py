@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["predict_spectra", "summary"]
 
+log = logging.getLogger(__name__)
+
 Quantity = Literal["reflectance", "percent", "absorbance"]
+#: Spectra that a model may read, of a sensor and not of a laboratory.
+_OF_SENSOR = frozenset({"satellite", "generated", "mixed"})
+#: Wavelengths are those of a model's bands if all are so near, nm, and the others are no more than so many for each.
+_NEAR_NM, _MOST_BESIDE = 1.0, 2.0
 
 
 def predict_spectra(
@@ -39,8 +46,8 @@ def predict_spectra(
 ) -> pd.DataFrame:
     """Predict soil properties of spectra.
 
-    The spectra are brought to the model's bands. Quantiles are those of the residuals of the model's cross-validation:
-    they hold for samples like the ones that it was trained on.
+    The spectra are brought to the model's bands; those of the sensor's own bands are taken as they are. Quantiles are
+    those of the residuals of the model's cross-validation: they hold for samples like the ones that it was trained on.
 
     Parameters
     ----------
@@ -83,6 +90,7 @@ def predict_spectra(
     if not isinstance(spectra, xr.DataArray):
         spectra = _opened(spectra, quantity, id, splice=splice)
     rows = on_model(spectra, bundle)
+    _say_other_kind(spectra, bundle)
     cells = np.ascontiguousarray(rows.T, np.float32)[:, None, :]
     maps = bundle.predict_block(cells, statistics)[:, 0]
     outputs = bundle.outputs(statistics)
@@ -132,6 +140,10 @@ def on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
             code="GS-WAVELENGTH",
             hint="cut the overlap of the detectors first",
         )
+    if card.fwhm_nm and _on_bands_of(spectra, bundle):
+        # As mapping takes them: what the sensor has averaged is not averaged again.
+        nearest = np.abs(source - np.array(card.wavelength_nm)[:, None]).argmin(axis=1)
+        return np.asarray(spectra.values[:, nearest], np.float64)
     try:
         return on_bands(np.asarray(spectra.values, np.float64), source, bands)
     except InputError as error:
@@ -139,6 +151,44 @@ def on_model(spectra: xr.DataArray, bundle: Bundle) -> Float64:
             raise
         hint = "give spectra over the model's range, or train a model on the range of these"
         raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
+
+
+def _say_other_kind(spectra: xr.DataArray, bundle: Bundle) -> None:
+    """Warn, in a line, where a model of a sensor's spectra is given others, or where nothing tells which they are."""
+    recipe = bundle.card.settings.get("recipe") or {}
+    if recipe.get("spectra") not in _OF_SENSOR:
+        return
+    if not any(bundle.card.cell):  # trained on a table: its bands are no sensor's, and tell nothing
+        if not recipe.get("fusion"):
+            return
+        doubt = "nothing tells whether these are such, and of laboratory spectra its values are wrong"
+    elif _on_bands_of(spectra, bundle):
+        return
+    else:
+        doubt = f"these have {_axis(spectra)}, as a laboratory's have, and their values cannot be trusted"
+    log.warning("model %r expects %s: %s", bundle.card.name, _expected(bundle, recipe), doubt)
+
+
+def _expected(bundle: Bundle, recipe: Mapping[str, Any]) -> str:
+    """The spectra that a model was trained on, in words."""
+    card = bundle.card
+    level = f", reflectance at the {card.level}" if card.level else ""
+    fusion = f", which its translator ({recipe['fusion']}) makes laboratory-like" if recipe.get("fusion") else ""
+    low, high = min(card.wavelength_nm), max(card.wavelength_nm)
+    return f"satellite spectra of {len(card.wavelength_nm)} bands, {low:.0f} to {high:.0f} nm{level}{fusion}"
+
+
+def _axis(spectra: xr.DataArray) -> str:
+    wavelength = spectra["wavelength"].values.astype(np.float64)
+    return f"{len(wavelength)} wavelengths, mostly {np.median(np.diff(wavelength)):.3g} nm apart"
+
+
+def _on_bands_of(spectra: xr.DataArray, bundle: Bundle) -> bool:
+    """Whether wavelengths are the bands of the sensor that a model was trained on, with others left out or not."""
+    own, wavelength = np.sort(bundle.card.wavelength_nm), spectra["wavelength"].values.astype(np.float64)
+    among = int(((wavelength >= own[0]) & (wavelength <= own[-1])).sum())
+    off = np.abs(own[:, None] - wavelength).min(axis=1).max()
+    return bool(off <= _NEAR_NM and among <= _MOST_BESIDE * len(own))
 
 
 def _column(output: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,6 +19,7 @@ from geosoil.io.spectra import open_spectra
 from geosoil.jobs.inversion import cross_validate_spectra, folds_of_pairs, recipe_of_spectra
 from geosoil.jobs.invert import invert, summary
 from geosoil.jobs.pairing import build_pairs
+from geosoil.jobs.predict import predict_spectra
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.testing import Landscape, make_spectral_samples
@@ -134,6 +135,40 @@ class TestModel:
         assert (low >= 0).all()
         within = (data.values >= low) & (data.values <= high)
         assert within.mean() > 0.8
+
+
+class TestTables:
+    """The model of a cube's spectra, given tables."""
+
+    def test_spectra_of_a_laboratory_are_said_and_predicted(
+        self, made: Made, tailings: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = predict_spectra(made.bundle, tailings / "lab/spectra.csv")
+        assert np.isfinite(found.iloc[:, 1]).all()
+        (told,) = caplog.messages
+        assert told.startswith(f"model 'Tailings' expects satellite spectra of {len(made.bundle.bands)} bands, ")
+        assert "translator (ds)" in told
+        assert "as a laboratory's have" in told
+
+    def test_spectra_of_the_sensor_s_bands_are_not_doubted_and_give_the_values_of_the_map(
+        self, made: Made, tailings: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cube = open_scene(tailings / "cube.tif")
+        cells = cube[np.flatnonzero(cube["good"].values), 30:34, 30].compute()
+        table = pd.DataFrame(cells.values.T, columns=[f"{nm:.2f}" for nm in cells["wavelength"].values])
+        table.insert(0, "id", ["a", "b", "c", "d"])
+        found = predict_spectra(made.bundle, open_spectra(table, quantity="reflectance"))
+        assert not caplog.messages
+        mapped = geosoil.predict(made.bundle, cube, masks=None)[0, 30:34, 30]
+        np.testing.assert_allclose(found["som_mean_g_per_kg"], mapped, rtol=1e-4)
+
+    def test_where_nothing_tells_the_kinds_apart_that_is_said(
+        self, made: Made, tailings: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        card = made.bundle.card.model_copy(update={"cell": (0.0, 0.0)})
+        predict_spectra(replace(made.bundle, card=card), tailings / "lab/spectra.csv")
+        (told,) = caplog.messages
+        assert "nothing tells whether these are such" in told
 
 
 class TestFiles:

@@ -376,6 +376,15 @@ class TestRefused:
     ) -> None:
         geosoil.predict(bundle, cube.assign_attrs(level="top of the atmosphere"))
         assert "its maps cannot be trusted" in caplog.text
+        assert "correct the scene's atmosphere first" in caplog.text
+        caplog.clear()
+        # A model of such reflectance fits it, and no other.
+        high = replace(bundle, card=bundle.card.model_copy(update={"level": "top of the atmosphere"}))
+        geosoil.predict(high, cube.assign_attrs(level="top of the atmosphere"))
+        assert "cannot be trusted" not in caplog.text
+        geosoil.predict(high, cube)
+        assert "trained on reflectance at the top of the atmosphere" in caplog.text
+        assert "takes reflectance at the top of the atmosphere of" in describe(info(high))
 
     def test_a_cube_in_sensor_geometry(self, site: Path, tmp_path: Path) -> None:
         product = make_product(tmp_path, family="ZY1E", shape=(64, 64), landscape=LAND)
