@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
@@ -25,8 +26,10 @@ T = TypeVar("T")
 GRACE_S = 3.0
 #: Seconds that a scheduler has to answer.
 CONNECT_S = 10.0
-#: Seconds without a result after which a cluster is asked whether it still has workers, and how long it may have none.
-_SILENCE_S, _NO_WORKER_S = 5.0, 30.0
+#: Seconds after which a cluster is asked for its workers again, and how long it may have none.
+_LOOK_S, _NO_WORKER_S = 2.0, 30.0
+#: Seconds that the fetching of a result, which is a number, may take.
+_FETCH_S = 2.0
 
 
 class Stop:
@@ -161,7 +164,7 @@ def sweep_cluster(
     address: str,
     stop: Stop,
 ) -> None:
-    """Send each item to a dask.distributed cluster, two for each of its threads at a time.
+    """Send each item to a dask.distributed cluster, two for each of its threads at a time, whose number may change.
 
     Parameters
     ----------
@@ -182,23 +185,60 @@ def sweep_cluster(
     try:
         finished: SimpleQueue[Any] = SimpleQueue()
         waiting = iter(items)
+        crew = _Crew(client, address)
 
-        def feed(count: int) -> None:
-            for _, item in zip(range(count), waiting, strict=False):
+        def feed() -> None:
+            # Something at any time: a cluster that lost its workers may get others.
+            for item in islice(waiting, max(0, max(2, 2 * crew.threads) - len(pending))):
                 future = submit(client, item)
                 pending[future] = item
                 future.add_done_callback(finished.put)
 
-        feed(2 * sum(client.nthreads().values()))
+        feed()
         while pending and not stop.asked:
-            future = _next(finished, client, address, stop)
-            if future is not None:
-                collect(pending.pop(future), _result(future, address))
-                feed(1)
+            with suppress(Empty):
+                future = finished.get(timeout=0.1)
+                try:
+                    made = _result(future, address)
+                except _Late:
+                    future.add_done_callback(finished.put)
+                else:
+                    collect(pending.pop(future), made)
+            crew.look()
+            feed()
     finally:
         if pending and client.status == "running":
             client.cancel(list(pending), force=True)
         client.close(timeout=2)
+
+
+class _Crew:
+    """The threads of a cluster; asked for now and then, for workers come and go."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address = client, address
+        self._asked_at = self._seen_at = time.monotonic()
+        self.threads = self._count()
+
+    def look(self) -> None:
+        """Raise where the scheduler is gone, or has had no worker for long."""
+        if self._client.status != "running":
+            raise _lost(self._address, "the connection was lost")
+        now = time.monotonic()
+        if now - self._asked_at < _LOOK_S:
+            return
+        self._asked_at = now
+        self.threads = self._count()
+        if self.threads:
+            self._seen_at = now
+        elif now - self._seen_at > _NO_WORKER_S:
+            raise _without_workers(self._address)
+
+    def _count(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except (OSError, TimeoutError) as error:  # the connection went while it was asked
+            raise _lost(self._address, str(error)) from error
 
 
 def _connect(address: str) -> Any:
@@ -216,36 +256,30 @@ def _connect(address: str) -> Any:
     return client
 
 
-def _next(finished: SimpleQueue[Any], client: Any, address: str, stop: Stop) -> Any:
-    """The next finished future; None after a stop."""
-    silent_since = asked_at = time.monotonic()
-    while not stop.asked:
-        try:
-            return finished.get(timeout=0.1)
-        except Empty:
-            pass
-        if client.status != "running":
-            raise _lost(address, "the connection was lost")
-        now = time.monotonic()
-        if now - asked_at < _SILENCE_S:
-            continue
-        asked_at = now
-        if client.nthreads():
-            silent_since = now
-        elif now - silent_since > _NO_WORKER_S:
-            raise _without_workers(address)
-    return None
+class _Late(Exception):  # noqa: N818 - not an error: the work is done again
+    """The worker that had a finished result died with it."""
 
 
 def _result(future: Any, address: str) -> Any:
     """What a future gave, or its error in geosoil's own words."""
+    from distributed import KilledWorker
     from distributed.comm.core import CommClosedError
 
     try:
-        return future.result()
+        return future.result(timeout=_FETCH_S)
     except (CancelledError, CommClosedError) as error:
         raise _lost(address, "it gave up the work") from error
-    except (GeosoilError, OSError):
+    except KilledWorker as error:
+        raise ResourceError(
+            f"workers of the dask cluster at {address} died of a tile",
+            code="GS-SCHEDULER",
+            details=["one after the other ended while it had the tile, as they do where the memory is too small"],
+            hint="give workers more memory, or smaller tiles (--tile-size) to a new run; go on with --resume",
+        ) from error
+    except (GeosoilError, OSError) as error:
+        # One of a worker's own would have another status.
+        if isinstance(error, TimeoutError) and future.status != "error":
+            raise _Late from error
         raise
     except Exception as error:  # whatever the other machine raised
         raise ResourceError(

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from socket import gethostname
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from dask.base import optimize
 
-from geosoil.errors import InputError
+import geosoil
+from geosoil.errors import GeosoilError, InputError, ResourceError
 from geosoil.grid.patches import fill_window, window_spans
 from geosoil.grid.spool import write_tile
 from geosoil.grid.tiles import BLOCK, Tile, blocks_of
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Abandoned", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work"]
 
 Unseen = Literal["error", "missing"]
+_E = TypeVar("_E", bound=GeosoilError)
 
 
 class Abandoned(Exception):  # noqa: N818 - not an error: nobody waits for the tile any more
@@ -278,6 +281,7 @@ def make_tile(
 class _Recipe:
     """A task by the paths of its models, small enough to be sent with every tile."""
 
+    version: str
     models: tuple[str, ...]
     places: tuple[tuple[int, ...], ...]
     halo: int
@@ -294,7 +298,38 @@ def _task_of(recipe: _Recipe) -> Task:
 
 
 def _make_remote(recipe: _Recipe, tile: Tile, source: Source, work: Path) -> int | InputError | None:
-    return make_tile(_task_of(recipe), tile, source, work)
+    """`make_tile` on a worker.
+
+    Raises
+    ------
+    ResourceError
+        ``GS-SCHEDULER``: the worker has another version, or does not see the folder of the run.
+    """
+    if recipe.version != geosoil.__version__:
+        raise ResourceError(
+            "a worker of the dask cluster has another version of geosoil",
+            code="GS-SCHEDULER",
+            details=[f"worker {gethostname()}: {geosoil.__version__}", f"here: {recipe.version}"],
+            hint="install the same version everywhere, and go on with --resume",
+        )
+    if not work.is_dir():
+        raise ResourceError(
+            "a worker of the dask cluster does not see the output folder",
+            code="GS-SCHEDULER",
+            details=[f"worker: {gethostname()}", f"folder: {work}"],
+            hint="write to storage that all workers have under the same path",
+        )
+    try:
+        made = make_tile(_task_of(recipe), tile, source, work)
+    except GeosoilError as error:
+        raise _bare(error) from None
+    return _bare(made) if isinstance(made, InputError) else made
+
+
+def _bare(error: _E) -> _E:
+    """The error without the library's that it came from, which may not survive the way to another machine."""
+    error.__cause__ = error.__context__ = None
+    return error
 
 
 def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, Tile], Any]:
@@ -313,7 +348,7 @@ def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, T
     work = work.resolve()
     paths = [model.save(work / f"model-{place}.gsm", overwrite=True) for place, model in enumerate(task.models)]
     files = tuple(str(path) for path in paths)
-    recipe = _Recipe(files, task.places, task.halo, task.statistics, task.unseen, task.masking)
+    recipe = _Recipe(geosoil.__version__, files, task.places, task.halo, task.statistics, task.unseen, task.masking)
 
     def submit(client: Any, tile: Tile) -> Any:
         return client.submit(_make_remote, recipe, tile, Source.of(stack, tile, task.halo), work, pure=False)

@@ -1,4 +1,4 @@
-"""On a dask.distributed cluster of processes the maps are the same bytes, also when a worker is killed."""
+"""On a cluster of processes, each at its own address, the maps are the same bytes, whoever comes, goes or dies."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
-from distributed import Client, LocalCluster
+from distributed import Client
 
 import geosoil
 from geosoil.errors import InputError, InterruptedRunError, PartialError, ResourceError
+from geosoil.grid.sweep import Stop, sweep_cluster
+from geosoil.grid.tiles import plan_tiles
+from geosoil.jobs.task import Task, remote_work
 from geosoil.testing import write_raster
+from geosoil.testing.cluster import Machines, machines
 
 from .mapping import BANDS, make_model, make_stack
 
 SHAPE, TILES = (300, 400), 12
+#: Imported once for all processes.
+NEEDED = ("geosoil.jobs.task", "geosoil.models.cnn", "geosoil.models.forest")
 
 
 @pytest.fixture(autouse=True)
 def _same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    # A user can wait, the tests need not.
+    monkeypatch.setattr("geosoil.grid.sweep._LOOK_S", 0.2)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -35,63 +44,181 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scene of twelve tiles, two models, and their maps from this process."""
+    """A scene of twelve tiles, two models, and the maps of both and of one from this process."""
     folder = tmp_path_factory.mktemp("site")
     make_stack(folder / "scene.tif", SHAPE)
     make_model(folder / "soc.gsm", patch=5)
     make_model(folder / "pb.gsm", code="pb", kind="rf", bands=("ndvi", "twi"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        geosoil.map([folder / "soc.gsm", folder / "pb.gsm"], folder / "scene.tif", folder / "whole", tile_size=256)
+        geosoil.map([folder / "soc.gsm", folder / "pb.gsm"], folder / "scene.tif", folder / "both", tile_size=256)
+        geosoil.map(folder / "soc.gsm", folder / "scene.tif", folder / "whole", tile_size=256)
     return folder
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """Two worker processes, which are started again when they die."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as made:
+def _all() -> Iterator[Machines]:
+    with machines(2, preload=NEEDED) as made:
         yield made
 
 
-def test_two_processes_make_the_maps_that_one_makes(
-    cluster: LocalCluster, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def cluster(_all: Machines) -> Machines:
+    """Two workers, whatever happened to others."""
+    hire(_all, 2)
+    return _all
+
+
+def hire(cluster: Machines, count: int) -> None:
+    """Start or kill workers until there are so many."""
+    for worker in cluster.living[count:]:
+        worker.kill()
+    cluster.add(count - len(cluster.living))
+
+
+def tiles_made(cluster: Machines) -> dict[str, int]:
+    """How many pieces of work each worker has done."""
+    with Client(cluster.address, set_as_default=False) as client:
+        return dict(client.run(lambda dask_worker: dask_worker.state.executed_count))
+
+
+def map_soc(site: Path, out: Path, **options: Any) -> None:
+    """One model on the scene, in tiles of 128 cells."""
+    geosoil.map(site / "soc.gsm", site / "scene.tif", out, tile_size=128, **options)
+
+
+def test_two_machines_make_the_maps_that_one_makes(
+    cluster: Machines, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The workers have another working folder: all that is sent to them has to say where it is.
     monkeypatch.chdir(site)
     (tmp_path / "Böden 1").mkdir()
     out = Path(os.path.relpath(tmp_path / "Böden 1", site))
-    made = geosoil.map(["soc.gsm", "pb.gsm"], "scene.tif", out, tile_size=128, scheduler=cluster.scheduler_address)
-    assert files(out) == files(site / "whole")
+    made = geosoil.map(["soc.gsm", "pb.gsm"], "scene.tif", out, tile_size=128, scheduler=cluster.address)
+    assert files(out) == files(site / "both")
     assert len(made.maps) == 4
     assert made.record["tiles"] == {"made": TILES, "failed": {}}
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+    assert len({machine.host for machine in (cluster.scheduler, *cluster.living)}) == 3
+    assert sorted(tiles_made(cluster)) == sorted(worker.address for worker in cluster.living)
+    assert all(tiles_made(cluster).values())
 
 
-def test_a_worker_that_is_killed_in_the_middle_changes_nothing(
-    cluster: LocalCluster, site: Path, tmp_path: Path
-) -> None:
-    with Client(cluster.scheduler_address, set_as_default=False) as client:
-        pids = sorted(client.run(os.getpid).values())
-    killed: list[int] = []
+def test_machines_that_join_in_the_middle_get_tiles(cluster: Machines, site: Path, tmp_path: Path) -> None:
+    joined: list[str] = []
 
     def progress(done: int, total: int, what: str) -> None:
-        if done == 3 and what == "mapping" and not killed:
-            killed.append(pids[0])
-            os.kill(pids[0], signal.SIGKILL)
+        if done == 1 and what == "mapping" and not joined:
+            joined.extend(worker.address for worker in cluster.add(2))
+            time.sleep(0.2)  # after which a run sees them
 
-    geosoil.map(
-        [site / "soc.gsm", site / "pb.gsm"],
-        site / "scene.tif",
-        tmp_path,
-        tile_size=128,
-        scheduler=cluster.scheduler_address,
-        progress=progress,
-    )
-    assert killed
+    map_soc(site, tmp_path, scheduler=cluster.address, progress=progress)
+    assert files(tmp_path) == files(site / "whole")
+    made = tiles_made(cluster)
+    assert len(made) == 4
+    assert all(made[address] for address in joined)
+
+
+def test_of_four_machines_one_that_is_killed_costs_its_tiles_only(
+    cluster: Machines, site: Path, tmp_path: Path
+) -> None:
+    hire(cluster, 4)
+    kept: dict[Path, tuple[int, int]] = {}
+    later: dict[Path, tuple[int, int]] = {}
+
+    def progress(done: int, total: int, what: str) -> None:
+        tiles = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in tmp_path.glob(".geosoil-*/*.f32")}
+        if done == 3 and what == "mapping" and not kept:
+            ledger = next(tmp_path.glob(".geosoil-*/ledger.jsonl")).read_text(encoding="utf-8").splitlines()[1:]
+            noted = {f"{json.loads(line)['tile']:07d}.f32" for line in ledger}
+            kept.update({path: seen for path, seen in tiles.items() if path.name in noted})
+            cluster.living[0].kill()
+        if what == "writing maps" and not later:
+            later.update(tiles)
+
+    map_soc(site, tmp_path, scheduler=cluster.address, progress=progress)
+    assert len(cluster.living) == 3
+    assert len(kept) == 3
+    assert {path: later[path] for path in kept} == kept
     assert files(tmp_path) == files(site / "whole")
 
 
-def test_a_run_begun_here_goes_on_there_and_back(cluster: LocalCluster, site: Path, tmp_path: Path) -> None:
+def test_when_the_scheduler_is_killed_one_machine_ends_the_run_with_the_same_bytes(site: Path, tmp_path: Path) -> None:
+    with machines(1, preload=NEEDED) as own:
+
+        def progress(done: int, total: int, what: str) -> None:
+            if done == 2 and what == "mapping":
+                own.scheduler.kill()
+
+        began = time.monotonic()
+        with pytest.raises(ResourceError) as caught:
+            map_soc(site, tmp_path, scheduler=own.address, progress=progress)
+        assert time.monotonic() - began < 40
+    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
+    assert "--resume" in caught.value.hint
+    assert files(tmp_path) == {}
+    done: list[int] = []
+    map_soc(site, tmp_path, resume=True, progress=lambda count, total, what: done.append(count))
+    assert done[0] >= 2
+    assert files(tmp_path) == files(site / "whole")
+
+
+def test_when_all_workers_are_killed_the_run_waits_and_then_says_so(
+    cluster: Machines, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geosoil.grid.sweep._NO_WORKER_S", 1.0)
+
+    def progress(done: int, total: int, what: str) -> None:
+        if done == 2 and what == "mapping":
+            hire(cluster, 0)
+
+    with pytest.raises(ResourceError, match="has no worker") as caught:
+        map_soc(site, tmp_path, scheduler=cluster.address, progress=progress)
+    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
+    assert "--resume" in caught.value.hint
+    cluster.add(2)
+    map_soc(site, tmp_path, scheduler=cluster.address, resume=True)
+    assert files(tmp_path) == files(site / "whole")
+
+
+def test_a_tile_that_kills_its_workers_does_not_go_round_for_ever(cluster: Machines) -> None:
+    hire(cluster, 4)
+    with pytest.raises(ResourceError, match="died of a tile") as caught:
+        sweep_cluster(
+            lambda client, item: client.submit(os._exit, item, pure=False),
+            lambda item, found: None,
+            [1],
+            address=cluster.address,
+            stop=Stop(),
+        )
+    assert caught.value.code == "GS-SCHEDULER"
+    assert "--tile-size" in caught.value.hint
+
+
+def test_a_worker_of_another_version_makes_no_tile(
+    cluster: Machines, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geosoil, "__version__", "0.0.1")
+    with pytest.raises(ResourceError, match="another version of geosoil") as caught:
+        map_soc(site, tmp_path / "maps", scheduler=cluster.address)
+    assert caught.value.code == "GS-SCHEDULER"
+    assert "here: 0.0.1" in caught.value.details
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_does_not_see_the_folder_says_which(cluster: Machines, site: Path, tmp_path: Path) -> None:
+    model = geosoil.load_model(site / "pb.gsm")
+    stack = geosoil.open_scene(site / "scene.tif").sel(band=list(model.bands))
+    task = Task((model,), ((0, 1),), 0, ("mean",), "error")
+    (tmp_path / "here").mkdir()
+    submit = remote_work(task, stack, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "elsewhere")
+    with pytest.raises(ResourceError, match="does not see the output folder") as caught:
+        sweep_cluster(submit, lambda tile, made: None, plan_tiles(*SHAPE, 128), address=cluster.address, stop=Stop())
+    assert f"folder: {tmp_path / 'here'}" in caught.value.details
+
+
+def test_a_run_begun_here_goes_on_there_and_back(cluster: Machines, site: Path, tmp_path: Path) -> None:
     told: list[int] = []
 
     def stop_at(count: int, told: list[int]) -> None:
@@ -102,13 +229,13 @@ def test_a_run_begun_here_goes_on_there_and_back(cluster: LocalCluster, site: Pa
 
         with pytest.raises(InterruptedRunError) as caught:
             geosoil.map(
-                [site / "soc.gsm", site / "pb.gsm"],
+                site / "soc.gsm",
                 site / "scene.tif",
                 tmp_path,
                 tile_size=128,
                 num_workers=1,
                 resume=True,
-                scheduler=None if count < 5 else cluster.scheduler_address,
+                scheduler=None if count < 5 else cluster.address,
                 progress=progress,
             )
         assert caught.value.exit_code == 143
@@ -118,14 +245,14 @@ def test_a_run_begun_here_goes_on_there_and_back(cluster: LocalCluster, site: Pa
     stop_at(7, there)
     assert there[0] >= 3
     assert there[-1] < TILES
-    geosoil.map([site / "soc.gsm", site / "pb.gsm"], site / "scene.tif", tmp_path, resume=True)
+    geosoil.map(site / "soc.gsm", site / "scene.tif", tmp_path, resume=True)
     assert files(tmp_path) == files(site / "whole")
 
 
-def test_a_scene_in_memory_is_sent_window_by_window(cluster: LocalCluster, site: Path, tmp_path: Path) -> None:
+def test_a_scene_in_memory_is_sent_window_by_window(cluster: Machines, site: Path, tmp_path: Path) -> None:
     scene = geosoil.open_scene(site / "scene.tif").compute().chunk({"y": 100, "x": 90})
-    here = geosoil.map(site / "soc.gsm", scene, tmp_path / "here", tile_size=128)
-    there = geosoil.map(site / "soc.gsm", scene, tmp_path / "there", tile_size=128, scheduler=cluster.scheduler_address)
+    here = geosoil.map(site / "soc.gsm", scene, tmp_path / "here", tile_size=256)
+    there = geosoil.map(site / "soc.gsm", scene, tmp_path / "there", tile_size=128, scheduler=cluster.address)
     assert [path.name for path in here.maps] == [path.name for path in there.maps]
     assert files(tmp_path / "here") == files(tmp_path / "there")
 
@@ -155,10 +282,10 @@ def torn(site: Path, tmp_path: Path) -> Path:
 
 
 def test_what_a_worker_cannot_read_is_told_as_it_is_here(
-    cluster: LocalCluster, site: Path, torn: Path, tmp_path: Path
+    cluster: Machines, site: Path, torn: Path, tmp_path: Path
 ) -> None:
     messages = []
-    for scheduler in (None, cluster.scheduler_address):
+    for scheduler in (None, cluster.address):
         with pytest.raises(InputError) as caught:
             geosoil.map(
                 site / "soc.gsm", torn, tmp_path / "maps", tile_size=128, scheduler=scheduler, overwrite=True,
@@ -169,37 +296,10 @@ def test_what_a_worker_cannot_read_is_told_as_it_is_here(
     assert messages[0][0] == "GS-RASTER-READ"
     with pytest.raises(PartialError) as partial:
         geosoil.map(
-            site / "soc.gsm", torn, tmp_path / "maps", tile_size=128, scheduler=cluster.scheduler_address,
+            site / "soc.gsm", torn, tmp_path / "maps", tile_size=128, scheduler=cluster.address,
             overwrite=True, keep_going=True,
         )  # fmt: skip
     assert partial.value.exit_code == 7
     record = json.loads((tmp_path / "maps" / "run.json").read_text(encoding="utf-8"))
     # Two cells of halo: the blocks round the one that is lost.
     assert sorted(int(index) for index in record["tiles"]["failed"]) == [6, 7, 10, 11]
-
-
-def test_a_cluster_that_ends_in_the_middle_leaves_a_run_that_goes_on(site: Path, tmp_path: Path) -> None:
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=":0"
-    ) as own:
-
-        def progress(done: int, total: int, what: str) -> None:
-            if done == 2 and what == "mapping":
-                own.close()
-
-        began = time.monotonic()
-        with pytest.raises(ResourceError) as caught:
-            geosoil.map(
-                [site / "soc.gsm", site / "pb.gsm"],
-                site / "scene.tif",
-                tmp_path,
-                tile_size=128,
-                scheduler=own.scheduler_address,
-                progress=progress,
-            )
-        assert time.monotonic() - began < 40
-    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
-    assert "--resume" in caught.value.hint
-    assert files(tmp_path) == {}
-    geosoil.map([site / "soc.gsm", site / "pb.gsm"], site / "scene.tif", tmp_path, resume=True)
-    assert files(tmp_path) == files(site / "whole")
