@@ -295,7 +295,7 @@ def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str])
     # Spectra of the mid infrared that stand beside are not read at all.
     source: Any = item.files[0] if len(wanted) == len(columns) else _some(item.files[0], wanted)
     try:
-        spectra = open_spectra(source, quantity=quantity, id=ids)
+        spectra = open_spectra(source, quantity=quantity, id=ids, mixed="keep")
     except InputError as error:
         if error.code != "GS-SPECTRA-QUANTITY":
             raise
@@ -303,7 +303,7 @@ def _open(item: Item, told: Told, layout: Layout | None, columns: Sequence[str])
         if not odd.any():
             raise
         try:
-            return open_spectra(frame, quantity=quantity or _named(item.files[0]), id=ids), odd
+            return open_spectra(frame, quantity=quantity or _named(item.files[0]), id=ids, mixed="keep"), odd
         except InputError:
             raise error from None
     return spectra, np.zeros(spectra.sizes["sample"], np.bool_)

@@ -19,6 +19,7 @@ from geosoil.kernels.spectral import splice as splice_kernel
 from geosoil.types import PathLike, as_path
 
 from .addresses import short_name
+from .spectrarows import check_one_unit
 from .spectratables import WideTable, read_frame, read_wide
 from .spectravalues import QUANTITIES, to_reflectance
 from .spectrometer import Measured, read_asd, read_sed
@@ -81,6 +82,7 @@ def open_spectra(
     id: str | None = None,
     splice: bool = False,
     unit: Literal["nm", "um"] | None = None,
+    mixed: Literal["refuse", "keep"] = "refuse",
 ) -> xr.DataArray:
     """Open laboratory spectra.
 
@@ -99,6 +101,8 @@ def open_spectra(
         files say), by shifting the outer detectors to the middle one.
     unit : {"nm", "um"}, optional
         Unit of the wavelengths of tables that do not tell it.
+    mixed : {"refuse", "keep"}
+        What to do with a table of which some rows are in another unit than the others.
 
     Returns
     -------
@@ -112,10 +116,10 @@ def open_spectra(
     ------
     InputError
         ``GS-SPECTRA-COLUMNS``, ``GS-SPECTRA-CELLS``, ``GS-SPECTRA-EMPTY``, ``GS-SPECTRA-QUANTITY`` (not clear, or not
-        what was said), ``GS-SPECTRA-GRID`` (files of different wavelengths), ``GS-WAVELENGTH-UNIT``,
-        ``GS-WAVELENGTH``, ``GS-COLUMN-TWICE``, ``GS-COLUMN-MISSING`` (no such id column), ``GS-TABLE-READ``,
-        ``GS-TABLE-RAGGED``, ``GS-SPECTRUM-READ``, ``GS-SPECTRUM-TRUNCATED``, ``GS-SPECTRUM-REFERENCE``,
-        ``GS-SPECTRUM-TYPE``, ``GS-FILE-MISSING``.
+        what was said), ``GS-SPECTRA-MIXED`` (not the same in all rows), ``GS-SPECTRA-GRID`` (files of different
+        wavelengths), ``GS-WAVELENGTH-UNIT``, ``GS-WAVELENGTH``, ``GS-COLUMN-TWICE``, ``GS-COLUMN-MISSING`` (no such id
+        column), ``GS-TABLE-READ``, ``GS-TABLE-RAGGED``, ``GS-SPECTRUM-READ``, ``GS-SPECTRUM-TRUNCATED``,
+        ``GS-SPECTRUM-REFERENCE``, ``GS-SPECTRUM-TYPE``, ``GS-FILE-MISSING``.
     UsageError
         ``GS-SPECTRA-QUANTITY``, ``GS-SOURCE``.
 
@@ -136,7 +140,7 @@ def open_spectra(
         paths = _files(source)
         parts, files = _parts(paths, id, unit), [str(path) for path in paths]
     for part in parts:
-        part.quantity = _convert(part, quantity)
+        part.quantity = _convert(part, quantity, mixed=mixed == "keep")
     whole = _joined(parts)
     if splice:
         _splice(whole)
@@ -249,12 +253,14 @@ def _different(first: str, other: Sequence[str]) -> InputError:
     )
 
 
-def _convert(part: _Part, wanted: str | None) -> str:
+def _convert(part: _Part, wanted: str | None, *, mixed: bool) -> str:
     """To reflectance in place; returns what the values were."""
     if not len(part.values):
         raise InputError(f"{part.where} holds no spectra", code="GS-SPECTRA-EMPTY")
     if part.measured:
         return "reflectance"
+    if not mixed:
+        check_one_unit(part.values, part.wavelength_nm, part.ids, part.where)
     found = to_reflectance(part.values, part.wavelength_nm, wanted, part.where, named=part.quantity)
     if found.why:
         part.notes.append(f"{part.where}: {found.why}")

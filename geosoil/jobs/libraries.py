@@ -13,6 +13,7 @@ import pandas as pd
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.librarychecks import copies_of, upside_down
+from geosoil.io.spectrarows import check_one_unit
 from geosoil.prep.resample import band_weights, resample
 from geosoil.soil import properties
 
@@ -134,7 +135,8 @@ def library_for(
     ------
     InputError
         ``GS-LIBRARY-PROPERTY`` (it has no such property, or too few samples with it), ``GS-LIBRARY-BANDS``,
-        ``GS-LIBRARY-SOURCE``, ``GS-SPECTRA-QUANTITY`` (local spectra in percent or absorbance), ``GS-SPECTRA-SHAPE``,
+        ``GS-LIBRARY-SOURCE``, ``GS-SPECTRA-QUANTITY`` (local spectra in percent or absorbance), ``GS-SPECTRA-MIXED``
+        (some of them), ``GS-SPECTRA-SHAPE``,
         ``GS-WAVELENGTHS-NONE``, ``GS-LIBRARY-EMPTY``.
     UsageError
         ``GS-LIBRARY``: what was given is no library.
@@ -152,6 +154,10 @@ def library_for(
     numbers = np.flatnonzero(rows)
     if local is not None:
         beside = _local(local, wanted)[:, kept]
+        check_one_unit(
+            beside, np.asarray(wanted.wavelength_nm)[kept], [f"local {row + 1}" for row in range(len(beside))],
+            "local spectra",
+        )  # fmt: skip
         _check_local(beside, spectra, np.asarray(wanted.wavelength_nm)[kept])
         of = copies_of(spectra, beside, tolerance)
         report["copies"] = int((of >= 0).sum())

@@ -23,6 +23,8 @@ __all__ = ["describe_property", "describe_spectra", "is_spectrometer_file", "tel
 
 #: Fewest columns of a table of spectra; a few numbered columns are something else.
 _FEWEST = 30
+#: What keeps values from being told, and not spectra from being seen.
+_UNCLEAR = frozenset({"GS-SPECTRA-QUANTITY", "GS-SPECTRA-MIXED"})
 #: What is counted of spectra, in words.
 _ODD = {
     "missing": "with missing values",
@@ -60,7 +62,7 @@ def tell_spectra(source: Path | pd.DataFrame) -> dict[str, Any] | None:
     except InputError as error:
         if measured:
             raise
-        return _unclear(source, error) if error.code == "GS-SPECTRA-QUANTITY" else None
+        return _unclear(source, error) if error.code in _UNCLEAR else None
     return _told(spectra) if measured or spectra.sizes["band"] >= _FEWEST else None
 
 
@@ -84,7 +86,7 @@ def _unclear(source: Path | pd.DataFrame, error: InputError) -> dict[str, Any] |
     return {
         **_axis(np.array(wide.bands.wavelength_nm)),
         "spectra": len(wide.values),
-        "quantity": "",
+        "quantity": "mixed" if error.code == "GS-SPECTRA-MIXED" else "",
         "odd": {},
         "notes": ["; ".join((error.message, *error.details)), *wide.notes, *wide.bands.notes],
         **_beside(wide.table),
@@ -120,7 +122,11 @@ def describe_spectra(told: Mapping[str, Any]) -> list[str]:
     """
     low, high = told["wavelength_nm"]
     lines = [f"{told['bands']} wavelengths, {low:g} to {high:g} nm{_spacing(told['spacing_nm'])}"]
-    names = {"percent": "reflectance in percent", "": "not clear: state them in a study, under [spectra]"}
+    names = {
+        "percent": "reflectance in percent",
+        "": "not clear: state them in a study, under [spectra]",
+        "mixed": "not all in the same unit",
+    }
     lines.append(f"values are {names.get(told['quantity'], told['quantity'])}")
     lines += [f"{count} {_ODD[name]}" for name, count in told["odd"].items()]
     lines.append(f"other columns: {listing(told['columns'], 20) or 'none'}")

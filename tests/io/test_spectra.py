@@ -224,6 +224,42 @@ class TestQuantity:
         assert isinstance(refusal(frame(), quantity=how), UsageError)
 
 
+@pytest.mark.parametrize(
+    ("whole", "rows", "words"),
+    [
+        (lambda one: one, lambda one: 100 * one, "look like percent; the others like reflectance"),
+        (
+            lambda one: 100 * one,
+            lambda one: one,
+            "look like reflectance 0 to 1, or absorbance; the others like percent",
+        ),
+        (lambda one: one, lambda one: -np.log10(one), "look like absorbance; the others like reflectance"),
+        (lambda one: -np.log10(one), lambda one: one, "look like reflectance; the others like absorbance"),
+    ],
+)
+@pytest.mark.parametrize("said", [False, True])
+def test_rows_in_another_unit_are_refused_by_number_and_name(
+    whole: Callable[[Any], Any], rows: Callable[[Any], Any], words: str, *, said: bool
+) -> None:
+    mixed = whole(np.vstack([soils()] * 4))
+    mixed[[3, 8]] = rows(np.vstack([soils()] * 4)[[3, 8]])
+    quantity: Any = "percent" if np.median(mixed) > 3 else "reflectance" if np.median(mixed) < 0.4 else "absorbance"
+    error = refusal(frame(mixed), quantity=quantity if said else None)
+    assert error.code == "GS-SPECTRA-MIXED"
+    assert f"2 of {len(mixed)}" in error.message
+    assert "4 (S3), 9 (S8)" in error.details[0]
+    assert words in error.details[1]
+
+
+def test_dark_flat_and_odd_soils_are_no_other_unit() -> None:
+    values = np.vstack([soils(), 0.02 * soils(), np.full_like(soils()[:1], 0.9), soils()[:1, ::-1] * 0.1])
+    values[-1] = 0.3 + 0.001 * np.sin(np.arange(values.shape[1]))
+    assert open_spectra(frame(values), quantity="reflectance").sizes["sample"] == len(values)
+    # One of 0.7 % among soils of some percent is dark.
+    percent = 20 * np.vstack([values[:6], 0.1 * values[:1]])
+    assert open_spectra(frame(percent), quantity="percent").sizes["sample"] == len(percent)
+
+
 def test_odd_spectra_are_counted_and_kept() -> None:
     values = np.vstack([soils(), soils()[:2], soils()[:1]])
     values[3, 4], values[4, 5], values[5, 6] = np.nan, -0.01, 1.7

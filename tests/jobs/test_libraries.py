@@ -157,6 +157,12 @@ def test_local_spectra_in_another_unit_are_refused(library: xr.DataArray) -> Non
             library_for(library, bands, ["soc"], local=wrong)
         assert caught.value.code == "GS-SPECTRA-QUANTITY"
         assert word in caught.value.message
+    some = local.copy()
+    some[[2, 7]] *= 100
+    with pytest.raises(InputError) as caught:
+        library_for(library, bands, ["soc"], local=some)
+    assert caught.value.code == "GS-SPECTRA-MIXED"
+    assert "3 (local 3), 8 (local 8)" in caught.value.details[0]
     with pytest.raises(InputError) as caught:
         library_for(library, bands, ["soc"], local=local[:, :-1])
     assert caught.value.code == "GS-SPECTRA-SHAPE"
