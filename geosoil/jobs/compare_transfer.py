@@ -122,7 +122,7 @@ def compare_transfer(
     write_scores(folder, scores)
     progress(0, 1, "plots and report")
     views = [_views(study, data, variants[0].recipe, place) for place in range(len(data.properties))]
-    write_transfer(folder, study.name, predictions, scores, views)
+    write_transfer(folder, study.name, predictions, scores, views, data.report.get("library"))
     progress(1, 1, "plots and report")
     return Comparison(folder, predictions, scores)
 

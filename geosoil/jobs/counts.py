@@ -11,6 +11,7 @@ __all__ = ["counts_of", "say_counts"]
 _PROFILES = {
     "outside": "outside the scene",
     "no_data": "on cells without data",
+    "missing_bands": "with spectra that lack bands",
     "without_layers": "without a layer at the mapped depths",
     "masked": "on masked cells",
     "without_laboratory": "without a laboratory spectrum",
@@ -24,17 +25,21 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``rows`` read and ``used``, ``left_out`` by reason; of the profiles of the used rows, those ``outside`` the
-        scene, on cells with ``no_data`` and ``without_layers`` at the mapped depths; of samples of spectra, those
-        ``masked`` and ``without_laboratory`` spectra.
+        scene, on cells with ``no_data`` (of spectra in a table, those with ``missing_bands``) and ``without_layers``
+        at the mapped depths; of samples of spectra, those
+        ``masked`` and ``without_laboratory`` spectra; ``copies``, samples of a library that are local ones and were
+        left out, by data set.
     """
-    samples = report.get("samples", {})
+    samples, copies = report.get("samples", {}), report.get("library", {}).get("copies_by_source", {})
     return {
         **({"rows": int(samples["rows"]), "used": int(samples["used"])} if "rows" in samples else {}),
         "left_out": {str(reason): int(count) for reason, count in samples.get("dropped", {}).items()},
         "outside": len(report.get("outside", ())),
-        "no_data": len(report.get("no_data", ())),
+        # Spectra of a table lie in no scene: they lack bands, not cells.
+        ("no_data" if "outside" in report else "missing_bands"): len(report.get("no_data", ())),
         "without_layers": int(report.get("without_layers", 0)),
         **{name: len(report[name]) for name in ("masked", "without_laboratory") if name in report},
+        **({"copies": {str(name): int(count) for name, count in copies.items()}} if copies else {}),
     }
 
 
@@ -52,4 +57,6 @@ def say_counts(counts: Mapping[str, Any]) -> list[str]:
         )
     lost = ", ".join(f"{counts[key]} {why}" for key, why in _PROFILES.items() if counts.get(key))
     used = f": {counts['profiles']} used;" if "profiles" in counts else ""
-    return [*lines, f"profiles{used} left out: {lost}"] if lost else lines
+    lines += [f"profiles{used} left out: {lost}"] if lost else []
+    copies = ", ".join(f"{count} of {name}" for name, count in counts.get("copies", {}).items())
+    return [*lines, f"library: left out as copies of the samples: {copies}"] if copies else lines

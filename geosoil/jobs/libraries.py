@@ -162,9 +162,11 @@ def library_for(
         of = copies_of(spectra, beside, tolerance)
         report["copies"] = int((of >= 0).sum())
         report["copies_named"] = _named(library, numbers, of)
+        report["copies_by_source"] = _by_source(source[numbers[of >= 0]])
         numbers, spectra = numbers[of < 0], spectra[of < 0]
         if report["copies"]:
-            log.warning("%d samples of the library are local ones and are left out", report["copies"])
+            where = ", ".join(f"{count} of {name}" for name, count in report["copies_by_source"].items())
+            log.warning("%d samples of the library are local ones and are left out: %s", report["copies"], where)
     whole = np.isfinite(spectra).all(axis=1)
     report["missing"] = int((~whole).sum())
     numbers, spectra = numbers[whole], spectra[whole]
@@ -172,7 +174,7 @@ def library_for(
     used[numbers] = True
     _enough(used, table, codes, "that are no local ones and have a value of")
     report["used"] = len(numbers)
-    report["by_source"] = {str(name): int(count) for name, count in pd.Series(source[numbers]).value_counts().items()}
+    report["by_source"] = _by_source(source[numbers])
     return LibrarySet(
         codes=tuple(codes),
         names=library["sample"].values.astype(str)[numbers],
@@ -336,6 +338,11 @@ def _check_local(local: Float64, library: Float64, wavelength_nm: Float64) -> No
         details=[f"median of the local spectra: {middle:.3g}; of the library: {np.nanmedian(library):.3g}"],
         hint="bring them to reflectance 0 to 1: open_spectra(..., quantity=...) does it",
     )
+
+
+def _by_source(source: NDArray[np.str_]) -> dict[str, int]:
+    """How many samples are of each data set."""
+    return {str(name): int(count) for name, count in pd.Series(source, dtype=object).value_counts().items()}
 
 
 def _named(library: xr.DataArray, numbers: Int64, of: Int64) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from geosoil.report.html import Section, write_report
+from geosoil.report.lending import library_section
 from geosoil.report.plots import scatter_by_depth
 from geosoil.report.spectra import SUPPORT_CAPTION, spectra_figure, support_figure
 from geosoil.report.training import score_frame
@@ -43,6 +44,13 @@ _READ = {
     "generated": "laboratory-like spectra that a translator makes of the satellite spectra",
     "mixed": "the satellite spectra and the laboratory-like spectra made of them",
 }
+#: What spectra can tell, by where they come from.
+_LIMITS = {
+    "satellite": "An optical sensor sees the top millimetres of the soil; metals show only through the iron, clay and "
+    "organic matter that they go with.",
+    "laboratory": "These are spectra of dry, sieved soil; the errors do not hold for spectra of a field. Metals show "
+    "only through the iron, clay and organic matter that they go with.",
+}
 
 
 def write_inversion(
@@ -72,7 +80,8 @@ def write_inversion(
         *(_property(card, soil, frame) for soil in properties),
         _spectra(card, properties, spectra),
     ]
-    sections += [_samples(card, report), _bands(card)]
+    sections += [_samples(card, report), *([library_section(report["library"])] if "library" in report else [])]
+    sections.append(_bands(card))
     names = ", ".join(soil.name for soil in properties)
     return write_report(path, f"{card.name}: model of spectra", sections, subtitle=names)
 
@@ -92,11 +101,14 @@ def spectral_model(card: Any) -> Section:
         "Model",
         (
             f"The model reads {_READ[recipe['spectra']]}, and predicts by {way}. {selection} Preprocessing: {steps}.",
-            f"Trained on {_samples_of(card)}, {card.created}, seed {card.seed}. An optical sensor sees "
-            "the top millimetres of the soil; metals show only through the iron, clay and organic matter that they go "
-            "with.",
+            f"Trained on {_samples_of(card)}, {card.created}, seed {card.seed}. {_LIMITS[_kind_read(recipe)]}",
         ),
     )
+
+
+def _kind_read(recipe: Mapping[str, Any]) -> str:
+    """Where the spectra come from that a model reads."""
+    return "laboratory" if recipe["spectra"] == "laboratory" else "satellite"
 
 
 def _transfer(recipe: Mapping[str, Any]) -> str:
@@ -155,14 +167,17 @@ def _spectra(card: Any, properties: Sequence[Property], spectra: Mapping[str, An
 
 
 def _samples(card: Any, report: Mapping[str, Any]) -> Section:
-    rows = {
-        "used": card.counts["profiles"],
-        "outside the scene": len(report.get("outside", ())),
-        "on cells without data": len(report.get("no_data", ())),
-        "on masked cells": len(report.get("masked", ())),
-        "without a laboratory spectrum": len(report.get("without_laboratory", ())),
-        "neighbouring cells that look alike, for the translator": report.get("neighbours", 0),
-    }
+    rows = {"used": card.counts["profiles"]}
+    if "outside" not in report:  # spectra of a table, which lie in no scene
+        rows["with spectra that lack bands"] = len(report.get("no_data", ()))
+    else:
+        rows |= {
+            "outside the scene": len(report.get("outside", ())),
+            "on cells without data": len(report.get("no_data", ())),
+            "on masked cells": len(report.get("masked", ())),
+            "without a laboratory spectrum": len(report.get("without_laboratory", ())),
+            "neighbouring cells that look alike, for the translator": report.get("neighbours", 0),
+        }
     table = pd.DataFrame([(name, int(count)) for name, count in rows.items() if count], columns=["samples", "count"])
     notes = tuple(str(note) for note in report.get("samples", {}).get("notes", ()))
     return Section("Samples", (*notes, *report.get("masks", ())), tables=(("", table),))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from geosoil.prep.statistics import describe
 from geosoil.report.html import Section, png, write_report
+from geosoil.report.lending import library_section
 from geosoil.report.plots import bare_axes
 from geosoil.score import rpd_class, score
 
@@ -95,7 +96,12 @@ def change_of_rmse(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_transfer(
-    folder: Path, name: str, predictions: pd.DataFrame, scores: pd.DataFrame, views: Sequence[Views]
+    folder: Path,
+    name: str,
+    predictions: pd.DataFrame,
+    scores: pd.DataFrame,
+    views: Sequence[Views],
+    library: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``report.html``, ``table.csv``, ``statistics.csv`` and the plots.
 
@@ -105,6 +111,8 @@ def write_transfer(
         As ``jobs.compare_spectra`` makes them.
     views : sequence of Views
         One a property.
+    library : mapping, optional
+        What the library lent, as ``jobs.libraries.library_for`` reports it.
     """
     (folder / "plots").mkdir(exist_ok=True)
     change = change_of_rmse(predictions)
@@ -119,6 +127,8 @@ def write_transfer(
         for scheme in dict.fromkeys(rows["scheme"]):
             sections.append(_scheme(one.soil, scheme, rows[rows["scheme"] == scheme], table))
         sections.append(_samples(one, held[held["property"] == code]))
+    if library is not None:
+        sections.append(library_section(library))
     for section in sections:
         for place, (_, figure) in enumerate(section.figures):
             (folder / "plots" / f"{_slug(section.title)}-{place + 1}.png").write_bytes(png(figure))

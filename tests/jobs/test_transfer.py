@@ -21,8 +21,9 @@ from geosoil.bands import Bands
 from geosoil.config import Study
 from geosoil.io.spectra import open_spectra
 from geosoil.jobs.compare_spectra import partition
+from geosoil.jobs.info import describe, info
 from geosoil.jobs.inversion import SpectralRecipe, TrainingFits, cross_validate_spectra, folds_of_pairs
-from geosoil.jobs.invert import train_spectra
+from geosoil.jobs.invert import summary, train_spectra
 from geosoil.jobs.lending import Lent, lend, teaches_same
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.predict import predict_spectra
@@ -281,3 +282,28 @@ def cube_of(spectra: xr.DataArray) -> xr.DataArray:
         coords={**xr_coords(box), **bands.coords()},
         attrs={"quantity": "reflectance", "units": "1", "sources": ()},
     )
+
+
+def test_copies_that_left_the_library_are_told_in_model_and_reports(tmp_path: Path) -> None:
+    site = make_lent(tmp_path)
+    own, near = pd.read_csv(site / "lab.csv"), pd.read_csv(site / "library" / "near.csv")
+    bands = near.columns[3:]
+    near.loc[[5, 9, 20], bands] = own.loc[[0, 1, 2], bands].to_numpy()
+    near.to_csv(site / "library" / "near.csv", index=False)
+    own.loc[7, bands[3]] = np.nan
+    own.to_csv(site / "lab.csv", index=False)
+    study = lent_study(site, compare={"transfers": ["local"], "repeats": 1, "folds": 2}, validation={"folds": 2})
+    model = transfer(study, site / "soc.gsm", report=site / "soc.html")
+    assert model.card.counts["copies"] == {"near": 3}
+    told = "library: left out as copies of the samples: 3 of near"
+    assert told in describe(info(site / "soc.gsm"))
+    assert told in summary(model)
+    geosoil.compare(study, site / "compared")
+    for page in (site / "soc.html", site / "compared" / "report.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "3 samples of the library were local ones" in text
+        assert "near005 of near, near009 of near, near020 of near" in text
+    # Spectra of a laboratory lie nowhere, and no sensor saw them.
+    text = (site / "soc.html").read_text(encoding="utf-8") + told + "".join(summary(model))
+    assert not [word for word in ("optical", "sensor", "mask", "cell", "scene", "satellite", "outside") if word in text]
+    assert "with spectra that lack bands" in text
