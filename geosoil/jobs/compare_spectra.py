@@ -316,6 +316,7 @@ def _published_one(
         calibration="generated",
         selection=None if recipe.selection is None else Cars(runs=recipe.selection.runs),
         transforms=(recipe.transforms[target],),
+        searched=(),
     )
     data, train = shared.data, shared.rows
     fit = shared.fit(recipe)
@@ -328,7 +329,9 @@ def _published_one(
     test = folds == 0
     predicted[test, 0] = back(fit.scaled(given[test])[:, 0].astype(np.float32))
     within[train, 0] = back(inside.astype(np.float32))
-    found = SpectraValidation(predicted, (left,), np.where(test, 0, -1), (fit,), (within,))
+    held = np.full((len(data), 1), np.nan)
+    held[test, 0] = transform.forward(data.values[test, 0]) - fit.scaled(given[test])[:, 0]
+    found = SpectraValidation(predicted, held, np.where(test, 0, -1), (fit,), (within,))
     return _frames(data, SpectraVariant(f"{HEADS[head]}, {spectra}", recipe, "published"), found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from geosoil.prep.cars import Cars, select
 from geosoil.prep.spectra import Preprocess
 from geosoil.prep.split import random_folds, spatial_folds
 from geosoil.prep.target import TargetTransform
+from geosoil.prep.transform_choice import choose_transform
 from geosoil.types import Progress, quiet
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class SpectralRecipe:
         Selection of features, inside the training samples.
     transforms : tuple of str
         One a property.
+    searched : tuple of bool
+        For which properties the transform competes with none, inside the training samples; for none where empty.
     calibration : str
         What the generated features of the training samples are. ``generated``: what the translator makes of spectra
         that it was fitted on, which is better than what it makes of others; as published. ``crossed``: made by
@@ -90,6 +94,7 @@ class SpectralRecipe:
     calibration: str = "both"
     transfer: TransferSettings | None = None
     sources: tuple[str, ...] = ()
+    searched: tuple[bool, ...] = ()
 
     @property
     def generates(self) -> bool:
@@ -282,14 +287,35 @@ class TrainingFits:
         """Features, transformed values and sample of each row with a value of a property; and the transform."""
         features, sample = self._features(recipe)
         values = self.data.values[self.rows, place]
-        transform = self._transform(recipe, place, values)
         used = np.isfinite(values[sample])
-        return features[used], transform.forward(values[sample[used]]), sample[used], transform
-
-    def _transform(self, recipe: SpectralRecipe, place: int, values: Float64) -> TargetTransform:
+        features, sample = features[used], sample[used]
         if recipe.transfer is not None and teaches_same(self.data):
-            return transform_of_library(self.data, recipe, place)
-        return TargetTransform.fit(values[np.isfinite(values)], recipe.transforms[place])
+            transform = transform_of_library(self.data, recipe, place)
+        else:
+            kind = self._kind(recipe, place, features, sample)
+            transform = TargetTransform.fit(values[np.isfinite(values)], kind)
+        return features, transform.forward(values[sample]), sample, transform
+
+    def _kind(self, recipe: SpectralRecipe, place: int, features: Float64, sample: Int64) -> str:
+        """The kind of a property's transform: that of the recipe, or none where that does better."""
+        kind = recipe.transforms[place]
+        if not any(recipe.searched[place : place + 1]) or recipe.transfer is not None or kind == "none":
+            return kind
+        soil = self.data.properties[place]
+        key = ("transform", recipe.spectra, recipe.steps, recipe.fusion, recipe.calibration, kind, place)
+        found: str = self._once(
+            key,
+            lambda: choose_transform(
+                features,
+                self.data.values[self.rows[sample], place],
+                ("none", kind),
+                lowest=soil.lowest,
+                highest=soil.highest,
+                groups=sample,
+                seed=self.seed,
+            ),
+        )
+        return found
 
     def _support(self, recipe: SpectralRecipe, place: int) -> tuple[Int64, Float64]:
         """Features that are kept, and how often each was."""
@@ -298,7 +324,7 @@ class TrainingFits:
             found: tuple[Int64, Float64] = everyone._support(recipe, place)
             return found[0], found[1]
         what = (recipe.spectra, recipe.steps, recipe.fusion, recipe.calibration, recipe.selection)
-        key = ("support", *what, place, recipe.transforms[place])
+        key = ("support", *what, place, recipe.transforms[place], recipe.searched)
         found = self._once(key, lambda: self._select(recipe, place))
         return found[0], found[1]
 
@@ -356,8 +382,8 @@ class SpectraValidation:
     ----------
     predicted : (n, T) float64
         Held-out predictions in the properties' units.
-    residuals : tuple of (m,) float64
-        Observed minus predicted on the transformed scale, one array a property.
+    left : (n, T) float64
+        Observed minus predicted on the transformed scale of the fit that held a sample out.
     folds : (n,) int64
         Fold of each sample.
     fitted : (n_folds,) tuple of FittedSpectra
@@ -366,10 +392,30 @@ class SpectraValidation:
     """
 
     predicted: Float64
-    residuals: tuple[Float64, ...]
+    left: Float64
     folds: Int64
     fitted: tuple[FittedSpectra, ...]
     inside: tuple[Float64, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """For each property the transform that most folds took."""
+        each = zip(*((one.kind for one in fit.transforms) for fit in self.fitted), strict=True)
+        return tuple(Counter(kinds).most_common(1)[0][0] for kinds in each)
+
+    @property
+    def residuals(self) -> tuple[Float64, ...]:
+        """Residuals (m,) on the scale of `kinds`, an array a property, from the folds that took it."""
+        return tuple(
+            _residuals(self.left[:, place], self.folds, self.fitted, place, kind)
+            for place, kind in enumerate(self.kinds)
+        )
+
+
+def _residuals(left: Float64, folds: Int64, fitted: Sequence[FittedSpectra], place: int, kind: str) -> Float64:
+    """Those of samples that were held out by fits with a kind of transform: others are on another scale."""
+    alike = [fold for fold, fit in enumerate(fitted) if fit.transforms[place].kind == kind]
+    return left[np.isfinite(left) & np.isin(folds, alike)]
 
 
 def _held_out(
@@ -414,24 +460,23 @@ def _gather(data: PairSet, folds: Int64, parts: Sequence[tuple[Float64, Float64,
     """The folds of one recipe put together, in the properties' units."""
     fitted = tuple(part[2] for part in parts)
     shape = data.values.shape
-    residuals, predicted = np.full(shape, np.nan), np.full(shape, np.nan)
+    left, predicted = np.full(shape, np.nan), np.full(shape, np.nan)
     inside = tuple(np.full(shape, np.nan) for _ in parts)
     for fold, (outer, _, fit) in enumerate(parts):
         for target, transform in enumerate(fit.transforms):
             rows = folds == fold
-            residuals[rows, target] = transform.forward(data.values[rows, target]) - outer[:, target]
+            left[rows, target] = transform.forward(data.values[rows, target]) - outer[:, target]
     for fold, (outer, inner, fit) in enumerate(parts):
         rows = folds == fold
         for target, (transform, soil) in enumerate(zip(fit.transforms, data.properties, strict=True)):
-            others = residuals[~rows, target]
-            others = others[np.isfinite(others)]
+            without = np.where(rows, np.nan, left[:, target])
+            others = _residuals(without, folds, fitted, target, transform.kind)
             if not len(others):
                 own = transform.forward(data.values[~rows, target]) - inner[:, target]
                 others = _expected_residuals(fit.predictor.heads[target].head.rmsecv, own)
             back = transform.back_table(others, lowest=soil.lowest, highest=soil.highest)
             predicted[rows, target] = back(outer[:, target].astype(np.float32))
             inside[fold][~rows, target] = back(inner[:, target].astype(np.float32))
-    left = tuple(one[np.isfinite(one)] for one in residuals.T)
     return SpectraValidation(predicted, left, folds, fitted, inside)
 
 
@@ -455,6 +500,7 @@ def recipe_of_spectra(
         selection=None if config.selection == "none" else Cars(runs=config.cars_runs, repeats=config.cars_repeats),
         transforms=tuple(study.how(code).transform or study.declared(code).transform for code in study.inverted()),
         calibration=config.calibration,
+        searched=tuple(study.how(code).transform is None for code in study.inverted()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,9 @@ def train_spectra(
         data, [recipe], folds, study.seed, lent=lent, num_workers=num_workers, progress=progress
     )
     progress(0, 1, "training")
+    if any(recipe.searched) and recipe.transfer is None:
+        # The transforms that most folds took, so that there are residuals on their scales.
+        recipe = replace(recipe, transforms=checked.kinds, searched=())
     fitted = TrainingFits(data, np.arange(len(data)), study.seed, lent=lent).fit(recipe)
     progress(1, 1, "training")
     frame = held_out_frame(data, checked)

@@ -55,6 +55,7 @@ def r2(observed: Float64, predicted: Float64) -> float:
 RECIPES = [
     *(recipe_of(kind) for kind in KINDS),
     recipe_of("mixed", steps=("absorbance", "msc", "scale"), transforms=("log",)),
+    recipe_of("mixed", transforms=("log",), searched=(True,)),
     recipe_of("mixed", calibration="generated"),
     recipe_of("mixed", calibration="crossed"),
     recipe_of("mixed", calibration="laboratory"),
@@ -66,7 +67,8 @@ RECIPES = [
 
 
 def names(recipe: SpectralRecipe) -> str:
-    return " ".join((recipe.spectra, recipe.head.kind, recipe.fusion.kind, recipe.calibration, *recipe.steps))
+    more = (*recipe.steps, *(["searched"] if recipe.searched else []))
+    return " ".join((recipe.spectra, recipe.head.kind, recipe.fusion.kind, recipe.calibration, *more))
 
 
 class TestNoLeakage:
@@ -238,6 +240,32 @@ class TestSeveralProperties:
             assert np.array_equal(together.predicted[:, place], single.predicted[:, 0])
             assert np.array_equal(together.residuals[place], single.residuals[0])
         assert [len(one) for one in together.residuals] == [60, 45, 56]
+
+
+class TestTransforms:
+    """A property's own transform is taken where it helps."""
+
+    @pytest.mark.parametrize(("bent", "kind"), [(False, "none"), (True, "log")])
+    def test_the_scale_is_found_on_which_values_follow_the_spectra(self, bent: bool, kind: str) -> None:
+        data = made_pairs(noise=0.002)
+        if bent:
+            data = replace(data, values=np.exp(4 * (data.values / data.values.max())))
+        folds = folds_of_pairs(data, "random", 3, 0)
+        recipe = recipe_of("laboratory", transforms=("log",), searched=(True,))
+        (found,) = cross_validate_spectra(data, [recipe], folds, 0)
+        assert found.kinds == (kind,)
+        (given,) = cross_validate_spectra(data, [replace(recipe, transforms=(kind,), searched=())], folds, 0)
+        np.testing.assert_array_equal(found.predicted, given.predicted)
+
+    def test_residuals_are_those_of_folds_with_the_transform_of_most(self) -> None:
+        data = made_pairs(noise=0.002)
+        folds = folds_of_pairs(data, "random", 3, 0)
+        recipes = [recipe_of("laboratory", transforms=(kind,)) for kind in ("none", "log")]
+        plain, logs = cross_validate_spectra(data, recipes, folds, 0)
+        left = np.where((folds == 1)[:, None], logs.left, plain.left)
+        mixed = replace(plain, left=left, fitted=(plain.fitted[0], logs.fitted[1], plain.fitted[2]))
+        assert mixed.kinds == ("none",)
+        np.testing.assert_array_equal(mixed.residuals[0], plain.left[folds != 1, 0])
 
 
 class TestFolds:
