@@ -13,6 +13,7 @@ from geosoil.errors import listing
 from geosoil.io.qgis.layer import statistic_in_words
 from geosoil.jobs.counts import say_counts
 from geosoil.jobs.cubes import describe_cube
+from geosoil.jobs.library_info import describe_library
 from geosoil.jobs.measured import describe_property, describe_spectra
 from geosoil.soil import properties
 
@@ -38,6 +39,7 @@ def describe(found: Mapping[str, Any]) -> str:
         "run": _run,
         "terrain": _terrain,
         "product": _product,
+        "library": describe_library,
     }
     lines = say[found["kind"]](found)
     return "\n".join([*lines, *([f"picture: {found['picture']}"] if "picture" in found else [])])
@@ -49,6 +51,7 @@ def _unit(unit: str) -> str:
 
 def _model(found: Mapping[str, Any]) -> list[str]:
     west, south, east, north = found["extent"]
+    where = f"x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}"
     lines = [
         f"{found['path']}: a {found['model']} model of {', '.join(map(_mapped, found['properties']))}",
         f"model: {_kind(found)}; target transform: "
@@ -56,7 +59,7 @@ def _model(found: Mapping[str, Any]) -> list[str]:
         f"trained on {found['counts'].get('profiles')} profiles of {found['name']!r}, {found['created']}, "
         f"seed {found['seed']}",
         *say_counts(found["counts"]),
-        f"profiles lie within x {west:.10g} to {east:.10g}, y {south:.10g} to {north:.10g}, {found['crs']}",
+        *([f"profiles lie within {where}, {found['crs']}"] if any(found["extent"]) else []),
         _taken(found),
         *_recipe(found),
     ]

@@ -27,6 +27,7 @@ from geosoil.io.raster import open_scene
 from geosoil.io.tables import TABLE_SUFFIXES, layers_of, read_table, typed
 from geosoil.jobs.cubes import quicklook, tell_cube, tell_product
 from geosoil.jobs.explain import describe
+from geosoil.jobs.library_info import is_library, tell_library
 from geosoil.jobs.measured import is_spectrometer_file, tell_spectra
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.types import PathLike
@@ -143,6 +144,8 @@ def _file(text: str) -> dict[str, Any] | None:
     if not is_remote(text) and not any(sign in text for sign in "*?["):
         if is_spectrometer_file(path := Path(text).expanduser()):
             return _spectra(path, text)
+        if is_library(path):
+            return {"kind": "library", "path": text, **tell_library(path)}
         expand(text)  # raises where there is nothing, and says what is near
         if suffix in {".gsm", ".safetensors", ".pt", ".pth", ".pkl", ".joblib"}:
             return _model(load_model(text), text)
