@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from geosoil.errors import InputError
 from geosoil.io.raster import open_scene
+from geosoil.testing import make_cube
 
 from .cubes import ORDERS, wavelengths, write_envi
 
@@ -53,6 +56,52 @@ def test_a_wrong_interleave_is_refused_and_the_right_one_is_named(
     assert error.code == "GS-INTERLEAVE"
     assert f"interleave = {real}" in error.hint
     assert said in error.render()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube as a sensor sees it, with noise, stripes, a step between detectors and corners without data."""
+    return make_cube(tmp_path_factory.mktemp("made") / "c.dat", (61, 75), family="ZY1E", seed=4).path
+
+
+def ordered(made: Path) -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.int16]]]:
+    """The header of the made cube, and its numbers by band, row and column."""
+    header = made.with_suffix(".hdr").read_text(encoding="ascii")
+    real = header.split("interleave = ")[1][:3]
+    shape = np.array((166, 61, 75))[list(ORDERS[real])]
+    return header, np.fromfile(made, "<i2").reshape(shape).transpose(np.argsort(ORDERS[real]))
+
+
+def rewritten(path: Path, header: str, numbers: np.ndarray[Any, Any], real: str, said: str) -> Path:
+    """Numbers in one order, under a header that says another."""
+    np.ascontiguousarray(numbers.transpose(ORDERS[real])).astype("<i2").tofile(path)
+    text = re.sub("interleave = ...", f"interleave = {said}", header)
+    path.with_suffix(".hdr").write_text(text, encoding="ascii")
+    return path
+
+
+def test_a_wrong_interleave_of_a_sensor_s_cube_is_found(refusal: Refusal, tmp_path: Path, made: Path) -> None:
+    header, numbers = ordered(made)
+    for real, said in permutations(ORDERS, 2):
+        error = refusal(rewritten(tmp_path / "c.dat", header, numbers, real, said))
+        assert (error.code, error.hint) == ("GS-INTERLEAVE", f"correct the header: interleave = {real}")
+
+
+@pytest.mark.parametrize("how", ["as it is", "smooth", "noisy", "nothing but noise", "bright and dark columns"])
+def test_a_sensor_s_cube_in_the_right_order_is_not_doubted(tmp_path: Path, made: Path, how: str) -> None:
+    header, numbers = ordered(made)
+    gaps, rng = numbers == -9999, np.random.default_rng(2)
+    values, spread = numbers.astype(np.float64), numbers[numbers != -9999].std()
+    ways: dict[str, Callable[[], Float64]] = {
+        "as it is": lambda: values,
+        "smooth": lambda: gaussian_filter(np.where(gaps, values[~gaps].mean(), values), (0, 4, 4)),
+        "noisy": lambda: values + rng.normal(0, 0.4 * spread, values.shape),
+        "nothing but noise": lambda: rng.uniform(500, 4000, values.shape),
+        "bright and dark columns": lambda: values * rng.uniform(0.6, 1.4, (166, 1, 75)),
+    }
+    found = np.where(gaps, -9999, np.clip(ways[how](), 1, 20_000)).round()
+    for order in ORDERS:
+        assert open_scene(rewritten(tmp_path / "c.dat", header, found, order, order)).shape == (166, 61, 75)
 
 
 def odd_cubes(shape: tuple[int, int, int], rng: np.random.Generator) -> dict[str, Float64]:
