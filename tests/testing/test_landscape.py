@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
+from scipy.stats import spearmanr
 
 from geosoil.testing import Landscape
 from geosoil.testing.fields import Field, Parcels
@@ -78,6 +79,19 @@ def test_soils_are_reflectances_of_a_plausible_range() -> None:
     assert 0.0 < library.reflectance.min() < library.reflectance.max() < 1.0
     assert 1.0 < np.median(library.som) < 30.0
     assert library.som.max() < 120.0
+
+
+def test_organic_matter_darkens_soils_of_equal_iron_and_clay() -> None:
+    library = soils()
+    shown = np.column_stack([np.ones(len(library.som)), library.scores()])
+    reflectance = np.log(at_bands(library.reflectance, [450.0, 650.0, 850.0, 1600.0, 2200.0], 10.0))
+    organic = np.linalg.lstsq(shown, reflectance, rcond=None)[0][1]
+    assert (organic < -0.05).all()
+    assert organic[1] == pytest.approx(-0.26, abs=0.03)
+    # Clay, of which soils of much organic matter have little, turns the sign in the short-wave infrared.
+    assert np.corrcoef(library.som, library.clay)[0, 1] < -0.2
+    assert spearmanr(reflectance[:, 1], library.som).statistic < -0.3
+    assert spearmanr(reflectance[:, 4], library.som).statistic > 0.2
 
 
 def test_bands_average_by_their_response() -> None:
