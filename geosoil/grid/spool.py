@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,8 @@ def write_tile(folder: Path, tile: Tile, values: Float32) -> int | None:
     if np.isnan(values).all():
         return None
     data = np.ascontiguousarray(values, np.float32).tobytes()
-    part = folder / f".{tile.index:07d}-{os.getpid()}-{threading.get_ident()}"
+    # Machines that share the folder may have processes of the same number, above all where each is a container.
+    part = folder / f".{tile.index:07d}-{gethostname()}-{os.getpid()}-{threading.get_ident()}"
     try:
         with part.open("wb") as file:
             file.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -180,11 +181,21 @@ def sweep_cluster(
     ResourceError
         ``GS-SCHEDULER``: no cluster answers, it has no worker, it went away, or its workers cannot do the work.
     """
-    client = _connect(address)
+    with _quiet():
+        _sweep(_connect(address), submit, collect, iter(items), address, stop)
+
+
+def _sweep(
+    client: Any,
+    submit: Callable[[Any, T], Any],
+    collect: Callable[[T, Any], None],
+    waiting: Iterator[T],
+    address: str,
+    stop: Stop,
+) -> None:
     pending: dict[Any, T] = {}
     try:
         finished: SimpleQueue[Any] = SimpleQueue()
-        waiting = iter(items)
         crew = _Crew(client, address)
 
         def feed() -> None:
@@ -210,6 +221,20 @@ def sweep_cluster(
         if pending and client.status == "running":
             client.cancel(list(pending), force=True)
         client.close(timeout=2)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave it to geosoil to say that a scheduler is gone, where dask's client would print tracebacks."""
+    import distributed.client  # sets levels of its own when it is first imported
+
+    logger = logging.getLogger(distributed.client.__name__)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Crew:
