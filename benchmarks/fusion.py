@@ -46,14 +46,14 @@ def spectra_of(table: pd.DataFrame, state: str) -> xr.DataArray:
 
 
 def study_of(repeats: int, heads: list[str], state: str) -> geosoil.Study:
-    """SNV of absorbance, no selection of bands, carbon as it is."""
+    """SNV of absorbance, no selection of bands, carbon as it is; the other ways of fusion with the first regression."""
     return geosoil.Study(
         name=f"Carbon from {state.replace('_', ' ')} spectra",
         property="soc",
         samples={"depth": "0-10"},
         properties={"soc": {"transform": "none"}},
         spectra={"windows": []},
-        invert={"steps": ["absorbance", "snv"], "selection": "none"},
+        invert={"steps": ["absorbance", "snv"], "selection": "none", "head": heads[0]},
         compare={
             "repeats": repeats, "folds": 10, "heads": heads, "schemes": ["random"], "fusions": ["ds", "pds", "epo"],
         },
