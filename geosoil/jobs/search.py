@@ -18,6 +18,7 @@ from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import replacing
 from geosoil.jobs.search_record import Record, fingerprint, recorded
 from geosoil.jobs.search_space import Space
+from geosoil.jobs.search_stop import ended_by_signals
 from geosoil.jobs.search_trials import Outcome, State, Stopping, Task, Workers, workers
 from geosoil.models.conv_head import CnnSettings
 from geosoil.models.loop import device_of
@@ -214,6 +215,8 @@ def search(
         ``GS-SPECTRA-SHAPE``, ``GS-SPECTRA-NAN``, ``GS-TARGET-CONSTANT``, ``GS-FOLDS``, ``GS-SAMPLES-FEW``;
         ``GS-SEARCH-SPACE``: no shape of the space fits the spectra; ``GS-SEARCH-OTHER``: the folder holds another
         search.
+    InterruptedRunError
+        ``GS-INTERRUPTED``, ``GS-TERMINATED``: a signal ended it; in a folder, finished trials are kept.
     """
     settings = settings if settings is not None else SearchSettings()
     X, y = checked(X, y)
@@ -224,7 +227,12 @@ def search(
     space = _space(task, settings)
     key = fingerprint(_facts(settings, seed, place), X, y, fold, *([] if groups is None else [np.asarray(groups)]))
     _check_space(space)
-    with _quiet_optuna(), recorded(folder, key) as record, workers(task, min(num_workers, settings.together)) as ours:
+    with (
+        _quiet_optuna(),
+        ended_by_signals(kept=folder is not None),
+        recorded(folder, key) as record,
+        workers(task, min(num_workers, settings.together)) as ours,
+    ):
         return _Search(settings, space, seed, record).run(ours, progress, folder)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from time import process_time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +27,8 @@ __all__ = ["Outcome", "State", "Stopping", "Task", "Workers", "train_trial", "wo
 
 State = Literal["complete", "stopped", "diverged"]
 
+#: Signals that end a search.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Samples that a signed-rank test needs to tell anything.
 _LEAST = 6
 
@@ -161,6 +165,9 @@ _here: list[Task] = []
 
 
 def _arrive(task: Task) -> None:
+    # An interrupt from the keyboard reaches all processes; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _here[:] = [task]
     end_with_parent()
 
@@ -176,8 +183,42 @@ def workers(task: Task, count: int) -> Iterator[Workers]:
         yield Workers(task)
         return
     # Spawned, not forked: torch does not survive a fork.
+    others = set(active_children())
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_arrive, initargs=(task,))
+    with _broken_pipes_as_errors():
+        try:
+            _launch(pool, count)
+            yield Workers(task, pool)
+        except BaseException:
+            # A trial may take minutes, and nobody waits for it any more.
+            for process in set(active_children()) - others:
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _broken_pipes_as_errors() -> Iterator[None]:
+    """Where a closed pipe ends the process, as in the command line, let the end of a worker not do so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        yield Workers(task, pool)
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        signal.signal(signal.SIGPIPE, before)
+
+
+def _launch(pool: ProcessPoolExecutor, count: int) -> None:
+    """Start all processes of a pool, deaf to signals until they have arrived.
+
+    One that a signal ends before it has read what it is sent would take this process along, by a broken pipe.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        for _ in range(count):  # a process for each, as none is idle so early
+            pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -247,3 +251,29 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(GeosoilError) as caught:
         replace(SMALL, **change)
     assert caught.value.code == "GS-SEARCH-SETTINGS"
+
+
+def test_an_interrupt_ends_a_search_with_its_workers_and_leaves_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import signal\n"
+        "import numpy as np\n"
+        "from geosoil.jobs.search import SearchSettings, search\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+        "    rng = np.random.default_rng(0)\n"
+        "    X = rng.normal(size=(60, 60)).cumsum(axis=1)\n"
+        "    told = lambda done, total, message: print(message, flush=True)\n"
+        f"    search(X, X[:, 4], SearchSettings(trials=500), folder={str(tmp_path / 'out')!r}, num_workers=2, "
+        "progress=told)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        assert run.stdout is not None
+        assert "searching" in run.stdout.readline()
+        os.killpg(run.pid, signal.SIGINT)
+        _, told = run.communicate(timeout=30)
+    assert "GS-INTERRUPTED" in told
+    assert "leaked" not in told
+    assert not list((tmp_path / "out").glob("*.lock"))
