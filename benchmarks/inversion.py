@@ -313,6 +313,7 @@ def measure(folder: Path, shape: tuple[int, int], quick: bool) -> dict[str, Any]
         plain = plain_loop(bundle, scenes["bil"], folder / "plain")
         for interleave, scene in scenes.items():
             out = folder / f"{head}-{interleave}"
+            read_bytes(scene)  # so that all files are in memory alike
             told = {**run(path, scene, out), **parts(path, scene, folder / f"{out.name}-parts", out)}
             found["cases"].append(
                 {
