@@ -86,11 +86,14 @@ def common_grid(
         if not fine
     )
     if left and (short == "refuse" or len(left) == len(tables)):
+        widest = max(tables, key=lambda table: float(np.ptp(table.wavelength_nm)))
+        narrower = f"range_nm = [{np.ceil(widest.wavelength_nm[0]):g}, {np.floor(widest.wavelength_nm[-1]):g}]"
         raise InputError(
             f"{len(left)} of {len(tables)} tables do not cover {bands[0]:g} to {bands[-1]:g} nm",
             code="GS-LIBRARY-RANGE",
             details=[f"{name} {why}" for name, why in left[:10]],
-            hint='ask for a narrower range: range_nm; or leave these tables out: short = "leave"',
+            hint=f"ask for a narrower range, such as {narrower}, under [library] in a study"
+            + ('; or leave these tables out: short="leave"' if short == "refuse" else ""),
         )
     kept = tuple(place for place, fine in enumerate(covers) if fine)
     notes = [_note(tables[place], bands) for place in kept]
@@ -110,7 +113,7 @@ def _regular(low: float, high: float, step: float) -> Float64:
         raise InputError(
             f"{low:g} to {high:g} nm hold fewer than two bands every {step:g} nm",
             code="GS-LIBRARY-RANGE",
-            hint="ask for a wider range, or a smaller step: step_nm",
+            hint="ask for a wider range, or a smaller step: range_nm, step_nm (under [library] in a study)",
         )
     return np.asarray(low + step * np.arange(count), np.float64)
 
@@ -125,7 +128,8 @@ def _overlap(tables: Sequence[LibraryTable], step: float) -> Float64:
             "the tables of the library have no wavelengths in common",
             code="GS-LIBRARY-RANGE",
             details=[f"{table.item.name}: {_shown(table)} nm" for table in tables[:10]],
-            hint="say which range you need, range_nm; tables that do not cover it are left out",
+            hint="say which range you need, such as range_nm = [400, 2400] under [library] in a study; tables that "
+            "do not cover it are left out",
         )
     return _regular(float(first), float(last), step)
 

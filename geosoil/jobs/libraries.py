@@ -296,8 +296,8 @@ def _weights(source_nm: Float64, wanted: Bands, uncovered: str) -> tuple[Int64, 
             f"not covered, nm: {listing(missing)}",
             f"the library reaches from {source_nm[0]:g} to {source_nm[-1]:g} nm",
         ],
-        hint="open it on a wider range (range_nm), which leaves short tables out"
-        + ("; or cut these bands on both sides" if covered.any() else ""),
+        hint="open it on a wider range, which leaves short tables out: range_nm under [library] in a study"
+        + ('; or cut these bands on both sides: uncovered = "cut"' if covered.any() else ""),
     )
 
 
@@ -336,7 +336,8 @@ def _check_local(local: Float64, library: Float64, wavelength_nm: Float64) -> No
         f"local spectra look like {what}; the library is reflectance 0 to 1",
         code="GS-SPECTRA-QUANTITY",
         details=[f"median of the local spectra: {middle:.3g}; of the library: {np.nanmedian(library):.3g}"],
-        hint="bring them to reflectance 0 to 1: open_spectra(..., quantity=...) does it",
+        hint='say what they are: laboratory_quantity = "percent" or "absorbance" under [spectra] in a study; in Python '
+        "open_spectra(..., quantity=...)",
     )
 
 

@@ -203,3 +203,14 @@ if "GEOSOIL_DATA" in os.environ:
             assert found.report["copies"] == len(table)
             assert name not in found.source
             assert len(found) == int(held.attrs["values"]["soc"].notna().sum()) - len(table)
+
+
+def test_hints_name_what_a_study_calls_it(library: xr.DataArray) -> None:
+    bands = sensor()
+    with pytest.raises(InputError) as caught:
+        library_for(library, np.arange(2300.0, 2600.0, 10.0), ["soc"])
+    assert "range_nm under [library]" in caught.value.hint
+    assert 'uncovered = "cut"' in caught.value.hint
+    with pytest.raises(InputError) as caught:
+        library_for(library, bands, ["soc"], local=100 * soils(12, np.asarray(bands.wavelength_nm), 5))
+    assert "laboratory_quantity" in caught.value.hint
