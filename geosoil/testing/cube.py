@@ -142,9 +142,9 @@ def make_cube(
     seen = Acquisition(landscape, detectors, (model, model), levels or Levels(), day_of_year(acquired))
     strips = _strips(seen, swath) if block is None else _repeated(seen, shape)
     if target.suffix.lower() in (".tif", ".tiff"):
-        _write_tiff(cube, strips, acquired)
+        _write_tiff(cube, strips, f"{family} AHSI", acquired)
     else:
-        _write_envi(cube, strips, layout or Layout(), acquired)
+        _write_envi(cube, strips, layout or Layout(), f"{family} AHSI", acquired)
     return cube
 
 
@@ -239,7 +239,7 @@ def _add_faults(
             row += noise
 
 
-def _write_tiff(cube: Cube, strips: Iterator[Strip], acquired: str) -> None:
+def _write_tiff(cube: Cube, strips: Iterator[Strip], sensor: str, acquired: str) -> None:
     box = cube.geobox
     profile = {
         "driver": "GTiff", "count": len(cube.wavelength_nm), "dtype": "int16", "nodata": NODATA,
@@ -247,7 +247,7 @@ def _write_tiff(cube: Cube, strips: Iterator[Strip], acquired: str) -> None:
         "interleave": "band", "blockysize": 16, "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     with rasterio.open(cube.path, "w", **profile) as dataset:
-        dataset.update_tags(acquired=acquired, wavelength_units="nm", reflectance_scale_factor=SCALE)
+        dataset.update_tags(sensor=sensor, acquired=acquired, wavelength_units="nm", reflectance_scale_factor=SCALE)
         for band, (centre, width, good) in enumerate(zip(cube.wavelength_nm, cube.fwhm_nm, cube.good, strict=True), 1):
             dataset.update_tags(band, wavelength=f"{centre:.3f}", fwhm=f"{width:.3f}", bbl=int(good))
             dataset.set_band_description(band, f"{centre:.2f} nm")
@@ -255,7 +255,7 @@ def _write_tiff(cube: Cube, strips: Iterator[Strip], acquired: str) -> None:
             dataset.write(values, window=Window(0, start, values.shape[2], values.shape[1]))
 
 
-def _write_envi(cube: Cube, strips: Iterator[Strip], layout: Layout, acquired: str) -> None:
+def _write_envi(cube: Cube, strips: Iterator[Strip], layout: Layout, sensor: str, acquired: str) -> None:
     cube.path.parent.mkdir(parents=True, exist_ok=True)
     bands, (height, width) = len(cube.wavelength_nm), cube.shape
     axes = layout.axes
@@ -269,4 +269,4 @@ def _write_envi(cube: Cube, strips: Iterator[Strip], layout: Layout, acquired: s
             for band in range(bands):
                 file.seek(2 * width * (band * height + start))
                 file.write(numbers[band].data)
-    write_header(cube.path, cube.geobox, layout, cube.wavelength_nm, cube.fwhm_nm, cube.good, acquired)
+    write_header(cube.path, cube.geobox, layout, cube.wavelength_nm, cube.fwhm_nm, cube.good, sensor, acquired)

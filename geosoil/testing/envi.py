@@ -53,7 +53,14 @@ class Layout:
 
 
 def write_header(
-    path: Path, box: GeoBox, layout: Layout, wavelength_nm: Float64, fwhm_nm: Float64, good: Bool, acquired: str
+    path: Path,
+    box: GeoBox,
+    layout: Layout,
+    wavelength_nm: Float64,
+    fwhm_nm: Float64,
+    good: Bool,
+    sensor: str,
+    acquired: str,
 ) -> None:
     """Write the header of int16 reflectance x 10,000 beside its data file.
 
@@ -73,6 +80,7 @@ def write_header(
         "coordinate system string": "{" + crs.to_wkt("WKT1_ESRI") + "}",
         "wavelength units": "Micrometers" if layout.micrometres else "Nanometers",
         "data ignore value": -9999,
+        "sensor type": sensor,
         "acquisition time": f"{acquired}T03:42:17Z",
         "wavelength": _listed(wavelength_nm / unit, 6 if layout.micrometres else 3),
         "fwhm": _listed(fwhm_nm / unit, 6 if layout.micrometres else 3),

@@ -10,7 +10,8 @@ import pytest
 import rasterio
 
 from geosoil.errors import UsageError
-from geosoil.testing import Landscape, Layout, Levels, make_cube
+from geosoil.io.raster import open_scene
+from geosoil.testing import Landscape, Layout, Levels, make_cube, make_product
 from geosoil.testing.ground import Surface
 
 
@@ -116,3 +117,11 @@ def test_a_block_and_another_landscape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         make_cube(tmp_path / "cube.dat", (50, 50), landscape=Landscape(shape=(50, 50)), block=32)
     assert caught.value.code == "GS-TESTING-BLOCK"
+
+
+@pytest.mark.parametrize("family", ["GF5", "GF5B", "ZY1E"])
+def test_a_cube_has_the_good_bands_of_a_product_of_its_sensor(tmp_path: Path, family: str) -> None:
+    cube = open_scene(make_cube(tmp_path / "c.tif", (20, 24), family=family).path)
+    product = open_scene(make_product(tmp_path / "p", family, (20, 24)).path, mapped=False)
+    kept = [np.array(one["wavelength"].values)[one["good"].values] for one in (cube, product)]
+    np.testing.assert_allclose(kept[0], kept[1], atol=0.01)
