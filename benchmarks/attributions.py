@@ -110,6 +110,7 @@ def main() -> None:
             "gradient_explainer": float(np.sqrt(np.mean(gap**2)) / found.output.std()),
             "geosoil": found.gap_share,
         },
+        "scatter": found.scatter,
     }
     print(json.dumps(result, indent=1))
 

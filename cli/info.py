@@ -19,13 +19,15 @@ from .options import as_json, emit
 def command(
     path: str, quicklook: Path | None, overwrite: bool, wavelengths: Path | None, scale: float | None, as_json: bool
 ) -> None:
-    """Explain PATH: a model, raster, covariate stack, hyperspectral cube, sample table, spectra or study file.
+    """Explain PATH: a model, raster, covariate stack, hyperspectral cube, sample table, spectra, spectral library
+    or study file.
 
     \b
     Example:
       geosoil info soc.gsm
       geosoil info covariates.tif --json
       geosoil info cube.dat --quicklook cube.png
+      geosoil info library/
     """
     from geosoil.jobs.info import describe, info
 

@@ -179,9 +179,11 @@ def _spectra(source: Any, config: SpectraConfig, which: str) -> xr.DataArray:
     try:
         spectra = open_spectra(source, quantity=quantity, id=config.id, splice=splice)
     except InputError as error:
-        if error.code != "GS-SPECTRA-QUANTITY" or quantity is not None:
+        if error.code != "GS-SPECTRA-QUANTITY":
             raise
         hint = f'say it under [spectra]: {which}_quantity = "reflectance" (0 to 1), "percent" or "absorbance"'
+        if quantity is not None:  # in the words of a study, not of Python
+            hint = (error.hint or "").replace("quantity=", f"under [spectra], {which}_quantity = ")
         raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
     for note in spectra.attrs.get("notes", ()):
         log.info("%s spectra: %s", which, note)

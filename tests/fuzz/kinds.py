@@ -137,7 +137,7 @@ def _make_envis(folder: Path) -> None:
     }.items():
         path = folder / f"{name}.dat"
         path.write_bytes(values.transpose(layout.axes).astype(layout.dtype).tobytes())
-        write_header(path, box, layout, wavelength, np.full(8, 9.0), wavelength > 500, "2022-10-08")
+        write_header(path, box, layout, wavelength, np.full(8, 9.0), wavelength > 500, "GF-5 AHSI", "2022-10-08")
 
 
 def _make_stores(folder: Path) -> None:
