@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -118,6 +119,23 @@ def main(args: list[str] | None = None) -> int:
         sys.exit(6)
 
 
+def run() -> NoReturn:
+    """The command as it is installed: as `main`, and then out.
+
+    Python would take its modules apart one by one first, a sixth of the time of a short command. What is registered for
+    the end is done, and what was printed is flushed.
+    """
+    code: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    main()
+    run()

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,12 @@ def geosoil(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def typed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run `geosoil` as the installed command does, without the seconds that a process takes.
+    """Run `geosoil` as the installed command does, without the seconds that a process takes, and its end.
 
     What a process would show as a traceback is raised here.
     """
     (entry,) = entry_points(group="console_scripts", name="geosoil")
-    main = entry.load()
+    main = import_module(entry.module).main
     monkeypatch.chdir(tmp_path)
 
     def run(*args: object) -> Ran:
