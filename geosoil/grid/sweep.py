@@ -11,7 +11,6 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
-from types import FrameType
 from typing import Any, TypeVar
 
 import dask.threaded
@@ -19,7 +18,7 @@ import dask.threaded
 from geosoil.errors import GeosoilError, InterruptedRunError, ResourceError
 from geosoil.types import Progress
 
-__all__ = ["Stop", "listen", "stoppable", "sweep_cluster", "sweep_threads"]
+__all__ = ["SIGNALS", "Stop", "handling", "listen", "stoppable", "sweep_cluster", "sweep_threads"]
 
 T = TypeVar("T")
 
@@ -67,26 +66,22 @@ class Stop:
         )
 
 
+#: What ends a run.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def listen(stop: Stop) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask for a stop; a second one ends the process at once, as it would have without.
+def handling(handle: Callable[[int], None]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM call a function with their number, for as long as the block takes.
 
     Signals reach the main thread alone; in any other this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.ask(number)
-
-    for number in numbers:
-        signal.signal(number, handle)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: handle(number))
     try:
         yield
     finally:
@@ -94,6 +89,20 @@ def listen(stop: Stop) -> Iterator[None]:
             # None: a handler that was not set from Python, which cannot be set again.
             if old is not None:
                 signal.signal(number, old)
+
+
+@contextmanager
+def listen(stop: Stop) -> Iterator[None]:
+    """Let SIGINT and SIGTERM ask for a stop; a second one ends the process at once, as it would have without."""
+
+    def handle(number: int) -> None:
+        if stop.asked:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.ask(number)
+
+    with handling(handle):
+        yield
 
 
 def stoppable(progress: Progress, stop: Stop) -> Progress:

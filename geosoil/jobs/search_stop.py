@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from geosoil.errors import InterruptedRunError
+from geosoil.grid.sweep import SIGNALS, handling
 
 __all__ = ["ended_by_signals"]
 
@@ -30,14 +29,9 @@ def ended_by_signals(*, kept: bool) -> Iterator[None]:
     InterruptedRunError
         ``GS-INTERRUPTED``, ``GS-TERMINATED``.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        for one in numbers:
+    def handle(number: int) -> None:
+        for one in SIGNALS:
             signal.signal(one, signal.SIG_DFL)
         terminated = number == signal.SIGTERM
         raise InterruptedRunError(
@@ -47,12 +41,5 @@ def ended_by_signals(*, kept: bool) -> Iterator[None]:
             hint="the same command goes on from there" if kept else "run it again",
         )
 
-    for number in numbers:
-        signal.signal(number, handle)
-    try:
+    with handling(handle):
         yield
-    finally:
-        for number, old in before.items():
-            # None: a handler that was not set from Python, which cannot be set again.
-            if old is not None:
-                signal.signal(number, old)
