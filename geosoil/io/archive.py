@@ -292,6 +292,10 @@ def _walk(archive: Path, meter: _Meter) -> Iterator[tuple[tarfile.TarInfo, IO[by
                     while data.read(_PIECE):  # what nobody wanted; else the next headers would pay for it
                         pass
             meter.allowance = _MOST_HEADER
+    # The checksum of what was packed comes last, after the padding that tar itself does not ask for.
+    meter.allowance = meter.limits.bytes
+    while meter.read(_PIECE):
+        pass
 
 
 def _check_entry(archive: Path, info: tarfile.TarInfo) -> None:

@@ -33,6 +33,8 @@ _USUAL = 10_000.0
 #: Radiance of sunlit land in the visible is above the first in W m-2 sr-1 um-1, and above the second in
 #: uW cm-2 sr-1 nm-1 (99th percentile; the sun gives about 1,800 W m-2 um-1 there).
 _BRIGHT, _DIM = 25.0, 0.4
+#: 99th percentile of reflectance in percent at most, and of reflectance x 10,000 with decimals at least.
+_MOST_PERCENT, _LEAST_USUAL = 120.0, 1000.0
 #: Radiance is below this in any unit; counts are above.
 _MOST_RADIANCE = 2000.0
 #: Bands, cells of a window and bytes that are read to find out.
@@ -191,8 +193,7 @@ def _meaning(file: RasterFile, sample: _Sample, words: Mapping[str, str], scale:
     if scale is not None:
         notes = () if said in {None, "reflectance"} else (f"the header says {said}; taken as reflectance, as asked",)
         meaning = _divided(scale, plain, _ASKED, notes)
-        if scale != 1:  # as it is stored, whatever that is, may be asked for
-            _check_reflectance(meaning, sample, plain, where)
+        _check_reflectance(meaning, sample, plain, where)
         return meaning
     if stated is not None:
         meaning = _divided(stated, plain, "the reflectance scale factor of the header", _disagreement(own, stated))
@@ -242,8 +243,10 @@ def _guessed(sample: _Sample, said: str | None, plain: _Scaling) -> _Meaning:
     found = f"99th percentile of a sparse sample {high:.4g}"
     if high <= _REFLECTANCE[1]:
         return _divided(1.0, plain, found)
-    factor = 100.0 if said == "reflectance" and not whole and high <= 200 else _USUAL
-    if (whole or said == "reflectance") and high <= _REFLECTANCE[1] * _USUAL:
+    factor = _USUAL if whole or high > _MOST_PERCENT else 100.0
+    # Numbers with decimals between percent and the usual integers are radiance, whatever the header calls them.
+    fits = whole or (said == "reflectance" and (factor != _USUAL or high >= _LEAST_USUAL))
+    if fits and high <= _REFLECTANCE[1] * _USUAL:
         note = f"no scale is stated: taken as reflectance x {factor:.0f} ({found}); if it is not, state the scale"
         return _divided(factor, plain, f"a guess: {found}", (note,))
     quantity = _by_size(high)

@@ -234,6 +234,16 @@ class TestNotArchives:
         archive.write_bytes(archive.read_bytes()[:20_000])
         assert refusal(archive).code == "GS-ARCHIVE-DAMAGED"
 
+    def test_a_number_of_an_image_that_changed_on_its_way(self, tmp_path: Path, refusal: Callable[..., Any]) -> None:
+        noise = np.random.default_rng(0).bytes(30_000)
+        plain = pack(tmp_path / "a.tar", [entry("a.tif", noise)], "w").read_bytes()
+        archive = tmp_path / "a.tar.gz"
+        # Packed without compression, a changed byte is a changed number and nothing else; only the checksum tells.
+        packed = bytearray(gzip.compress(plain, compresslevel=0))
+        packed[20_000] ^= 1
+        archive.write_bytes(packed)
+        assert refusal(archive).code == "GS-ARCHIVE-DAMAGED"
+
     def test_changed_bytes_give_errors_of_geosoil_or_files(self, tmp_path: Path) -> None:
         packed = delivered(tmp_path, ".tar").read_bytes()
         rng = np.random.default_rng(1)

@@ -367,6 +367,14 @@ class TestScale:
         assert "--scale" in error.hint
         assert "[scene]" in error.hint
         np.testing.assert_allclose(open_scene(path, scale=1).values, reflectance(9), rtol=1e-6)
+        assert refusal(write_envi(tmp_path / "i.dat", as_int16(reflectance(9))), scale=1).code == "GS-SCALE"
+
+    def test_radiance_that_a_header_calls_reflectance_is_not_taken_for_it(self, tmp_path: Path) -> None:
+        called = {"data units": "reflectance"}
+        for factor, quantity in ((100, "reflectance"), (600, "radiance"), (9000, "reflectance")):
+            values = (reflectance(9) * factor).astype(np.float32)
+            scene = open_scene(write_envi(tmp_path / f"{factor}.dat", values, called))
+            assert scene.attrs["quantity"] == quantity, factor
 
     def test_a_multiplier_as_scale_is_refused(self, tmp_path: Path) -> None:
         path = write_envi(tmp_path / "c.dat", as_int16(reflectance(9)))
