@@ -255,7 +255,7 @@ class InvertConfig(_Record):
     calibration: Literal["both", "crossed", "laboratory", "generated"] = Field(
         "both", description="what stands for the training samples' generated spectra; generated: as published"
     )
-    selection: Literal["cars", "none"] = "cars"
+    selection: Literal["cars", "cars-deterministic", "none"] = "cars"
     cars_runs: int = Field(50, ge=2)
     cars_repeats: int = Field(10, ge=1)
     components: int = Field(20, ge=1, description="most components of PLSR; the count is searched")

@@ -34,7 +34,7 @@ from geosoil.models.fusion import FusionSettings
 from geosoil.prep.cars import Cars
 from geosoil.prep.kennard_stone import kennard_stone
 from geosoil.prep.spectra import Preprocess
-from geosoil.report.spectra_comparison import write_spectra_comparison
+from geosoil.report.spectra_comparison import OPTIMISTIC, write_spectra_comparison
 from geosoil.score import score, score_table
 from geosoil.types import PathLike, Progress, quiet
 
@@ -303,7 +303,7 @@ def _published(study: Study, data: PairSet) -> tuple[pd.DataFrame, pd.DataFrame]
                 frames.append(_published_one(study, shared, spectra, head, target, folds))
     predictions = pd.concat([one for one, _ in frames], ignore_index=True)
     fits = pd.concat([one for _, one in frames], ignore_index=True)
-    return predictions.assign(scheme="published", repeat=0), fits.assign(scheme="published", repeat=0)
+    return predictions.assign(scheme=OPTIMISTIC, repeat=0), fits.assign(scheme=OPTIMISTIC, repeat=0)
 
 
 def _published_one(

@@ -86,6 +86,7 @@ def _recipe(found: Mapping[str, Any]) -> list[str]:
         f"selection of features: {chosen}; kept: {kept}",
         *(f"bands: {line}" for line in found["selection"].get("bands", ())),
         *([f"masks of bare soil: {rules}"] if rules else []),
+        *(line for line in found["settings"].get("masked", ()) if line.startswith("cannot")),
     ]
 
 

@@ -497,11 +497,19 @@ def recipe_of_spectra(
         head=_head_of(config, head or config.head),
         steps=config.steps,
         fusion=fusion_of(study.fusion, fusion),
-        selection=None if config.selection == "none" else Cars(runs=config.cars_runs, repeats=config.cars_repeats),
+        selection=_selection_of(config),
         transforms=tuple(study.how(code).transform or study.declared(code).transform for code in study.inverted()),
         calibration=config.calibration,
         searched=tuple(study.how(code).transform is None for code in study.inverted()),
     )
+
+
+def _selection_of(config: InvertConfig) -> Cars | None:
+    if config.selection == "none":
+        return None
+    if config.selection == "cars-deterministic":  # its paths are all alike
+        return Cars(runs=config.cars_runs, mode="deterministic")
+    return Cars(runs=config.cars_runs, repeats=config.cars_repeats)
 
 
 def _head_of(config: InvertConfig, kind: str) -> HeadSettings:

@@ -251,6 +251,7 @@ def _bundle(
     settings = {**study.model_dump(mode="json", include=sections), "recipe": recipe.told()}
     if rules is not None:
         settings["masks"] = {name: getattr(rules, name) for name in rules.__dataclass_fields__}
+        settings["masked"] = list(data.report.get("masks", ()))
     grid = data.geobox
     card = Card(
         name=study.name,
@@ -332,6 +333,7 @@ def summary(bundle: Bundle, path: PathLike | None = None) -> str:
         f"spectra, {len(card.wavelength_nm)} bands, {card.counts['profiles']} samples{library}",
         *(f"bands: {line}" for line in card.selection.get("bands", ())),
         *say_counts(card.counts),
+        *card.settings.get("masked", ()),
         f"scores: {card.properties[0].scores[0]['split']}",
         f"{'property':>24}  {'n':>4}  {'RMSE':>8}  {'unit':<6} {'R2':>6}  {'CCC':>6}  {'RPIQ':>5}  {'features':>8}",
     ]

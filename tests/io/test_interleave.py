@@ -123,12 +123,12 @@ def odd_cubes(shape: tuple[int, int, int], rng: np.random.Generator) -> dict[str
 
 @pytest.mark.parametrize("interleave", sorted(ORDERS))
 def test_no_right_header_is_doubted_whatever_the_cube_holds(tmp_path: Path, interleave: str) -> None:
-    rng = np.random.default_rng(7)
+    rng, counts = np.random.default_rng(7), {"data units": "DN"}
     for shape in ((17, 16, 21), (33, 50, 70), (90, 44, 22), (40, 16, 61)):
         cubes = {"a landscape": landscape(shape), **odd_cubes(shape, rng)}
         for name, cube in cubes.items():
-            path = write_envi(tmp_path / "c.dat", np.round(cube * 9000).astype(np.int32), interleave=interleave)
-            scene = open_scene(path, scale=1)
+            path = write_envi(tmp_path / "c.dat", np.round(cube * 9000).astype(np.int32), counts, interleave=interleave)
+            scene = open_scene(path)
             assert scene.shape == shape, (name, shape)
 
 

@@ -352,6 +352,8 @@ class TestSettings:
         assert recipe.transforms[1] == "sqrt"
         assert recipe.calibration == "crossed"
         assert recipe_of_spectra(Study(invert={"selection": "none"})).selection is None
+        same_always = recipe_of_spectra(Study(invert={"selection": "cars-deterministic", "cars_runs": 7})).selection
+        assert same_always == Cars(runs=7, mode="deterministic")
         assert recipe_of_spectra(study, fusion="vae").fusion == FusionSettings.of("vae")
         assert recipe_of_spectra(Study()).fusion == FusionSettings()
 
