@@ -141,10 +141,11 @@ def measure(folder: Path, patch: int, edges: list[int], *, warm_up: bool) -> dic
         found = run(command(model, scenes[edge], folder / f"maps-{edge}"))
         sizes.append({"edge": edge, **found, "pixels_per_s": round(edge**2 / found["seconds"])})
     seconds = plain_loop(model, scenes[middle], folder / "plain")
-    one = run(command(model, scenes[middle], folder / "one", "-j", "1"))
+    # The quick run leaves this out: the test suite compares workers on maps of its own.
+    one = run(command(model, scenes[middle], folder / "one", "-j", "1")) if warm_up else None
     mapped = next(row for row in sizes if row["edge"] == middle)
     assert same_values(folder / f"maps-{middle}", folder / "plain")
-    assert same_maps(folder / f"maps-{middle}", folder / "one")
+    assert one is None or same_maps(folder / f"maps-{middle}", folder / "one")
     words = command(model, scenes[large], folder / "killed")
     share = kill_in_the_middle(words, folder / "killed")
     resumed = run([*words, "--resume"])
@@ -161,7 +162,7 @@ def measure(folder: Path, patch: int, edges: list[int], *, warm_up: bool) -> dic
             "edge": middle,
             "plain_seconds": round(seconds, 1),
             "all_workers": round(seconds / mapped["seconds"], 2),
-            "one_worker": round(seconds / one["seconds"], 2),
+            "one_worker": None if one is None else round(seconds / one["seconds"], 2),
         },
         "killed_and_resumed": {"edge": large, "done_when_killed": share, **resumed, "same_bytes": True},
     }
