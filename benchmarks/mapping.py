@@ -128,13 +128,13 @@ def same_values(out: Path, plain: Path) -> bool:
     return True
 
 
-def measure(folder: Path, patch: int, edges: list[int], *, warm_up: bool) -> dict[str, Any]:
+def measure(folder: Path, patch: int, edges: list[int], *, quick: bool) -> dict[str, Any]:
     """All of it; the loop on the last size but one."""
     model = folder / "model.gsm"
     make_model(model, patch)
     scenes = {edge: make_scene(folder / f"scene-{edge}.tif", edge) for edge in edges}
     small, middle, large = edges[0], edges[-2:][0], edges[-1]
-    if warm_up:
+    if not quick:
         run(command(model, scenes[small], folder / "warm-up"))
     sizes = []
     for edge in edges:
@@ -142,7 +142,7 @@ def measure(folder: Path, patch: int, edges: list[int], *, warm_up: bool) -> dic
         sizes.append({"edge": edge, **found, "pixels_per_s": round(edge**2 / found["seconds"])})
     seconds = plain_loop(model, scenes[middle], folder / "plain")
     # The quick run leaves this out: the test suite compares workers on maps of its own.
-    one = run(command(model, scenes[middle], folder / "one", "-j", "1")) if warm_up else None
+    one = run(command(model, scenes[middle], folder / "one", "-j", "1")) if not quick else None
     mapped = next(row for row in sizes if row["edge"] == middle)
     assert same_values(folder / f"maps-{middle}", folder / "plain")
     assert one is None or same_maps(folder / f"maps-{middle}", folder / "one")
@@ -180,7 +180,7 @@ def main() -> None:
     try:
         edges = [256] if options.quick else [1000, 2000, 4000]
         patch = 5 if options.quick else options.patch
-        print(json.dumps(measure(folder, patch, edges, warm_up=not options.quick), indent=1))
+        print(json.dumps(measure(folder, patch, edges, quick=options.quick), indent=1))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

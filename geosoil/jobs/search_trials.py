@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from geosoil.errors import ModelError
+from geosoil.grid.sweep import SIGNALS
 from geosoil.jobs.pool import end_with_parent
 from geosoil.models.conv_head import CnnSettings
 from geosoil.models.fold_training import train_folds
@@ -27,8 +28,6 @@ __all__ = ["Outcome", "State", "Stopping", "Task", "Workers", "train_trial", "wo
 
 State = Literal["complete", "stopped", "diverged"]
 
-#: Signals that end a search.
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Samples that a signed-rank test needs to tell anything.
 _LEAST = 6
 
@@ -167,7 +166,7 @@ _here: list[Task] = []
 def _arrive(task: Task) -> None:
     # An interrupt from the keyboard reaches all processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     _here[:] = [task]
     end_with_parent()
 
@@ -216,7 +215,7 @@ def _launch(pool: ProcessPoolExecutor, count: int) -> None:
 
     One that a signal ends before it has read what it is sent would take this process along, by a broken pipe.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         for _ in range(count):  # a process for each, as none is idle so early
             pool.submit(int)

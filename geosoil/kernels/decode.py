@@ -27,13 +27,18 @@ _AHEAD = 4
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _value(stored: Any, nodata: float, scale: float, offset: float) -> np.float32:
+    """A number as a value: in float64, so that rounding comes once; without a branch, so that several go at once."""
+    value = np.float64(stored)
+    gone = (value == nodata) | (not abs(value) < EDGE)
+    return np.float32(np.nan) if gone else np.float32(value * scale + offset)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _line(stored: NDArray[Any], nodata: float, scale: float, offset: float, out: Float32) -> None:
-    """One line of a band; in float64, so that rounding comes once."""
+    """One line of a band."""
     for j in range(len(stored)):
-        value = np.float64(stored[j])
-        # No branch, so that several numbers are done at once.
-        gone = (value == nodata) | (not abs(value) < EDGE)
-        out[j] = np.float32(np.nan) if gone else np.float32(value * scale + offset)
+        out[j] = _value(stored[j], nodata, scale, offset)
 
 
 @njit(cache=True, nogil=True)
@@ -250,9 +255,7 @@ def pick_points(
         for k in range(start, stop):
             cell, values = stored[row[k], column[k], first : first + count], turned[k - start]
             for place in range(count):
-                value = np.float64(cell[place])
-                gone = (value == absent[place]) | (not abs(value) < EDGE)
-                values[place] = np.float32(np.nan) if gone else np.float32(value * factor[place] + shift[place])
+                values[place] = _value(cell[place], absent[place], factor[place], shift[place])
         for b in range(len(bands)):
             place = np.uint64(bands[b] - first)
             for k in range(stop - start):
