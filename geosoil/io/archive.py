@@ -1,8 +1,12 @@
-"""Archives as products are delivered (tar, tar.gz): looked into and unpacked, trusting nothing in them."""
+"""Archives as products are delivered (tar, tar.gz): looked into and unpacked, trusting nothing in them.
+
+An archive in an archive is looked into as if its files lay beside it; one in that is passed over.
+"""
 
 from __future__ import annotations
 
 import gzip
+import io
 import shutil
 import tarfile
 import tempfile
@@ -12,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO, cast
 
 from geosoil.errors import GeosoilError, InputError, OutputError, listing
 from geosoil.types import PathLike, Progress, as_path, quiet
@@ -196,36 +200,55 @@ def _refused(archive: Path, problem: str, code: str, details: Sequence[str] = ()
     )
 
 
-class _Meter:
-    """What comes out of an archive, counted; stops a bomb before it fills the memory or the disk."""
+class _Tally:
+    """What comes out of a file and of the archives in it, counted; stops a bomb before it fills memory or disk."""
 
-    def __init__(self, archive: Path, file: BinaryIO, limits: _Limits, progress: Progress) -> None:
+    def __init__(self, archive: Path, file: io.BufferedReader, limits: _Limits, progress: Progress) -> None:
         self.archive, self.file, self.limits, self.progress = archive, file, limits, progress
         self.packed = archive.stat().st_size
         self.count = 0
-        self.allowance = 0
-        start = file.read(2)
-        file.seek(0)
-        self.source: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=file) if start == b"\x1f\x8b" else file
+        self.entries = 0
 
-    def read(self, size: int) -> bytes:
-        data = self.source.read(size)
-        self.count += len(data)
-        self.allowance -= len(data)
-        if self.allowance < 0:
-            raise _refused(self.archive, "has headers beyond all measure", "DAMAGED", hint=_HOSTILE)
-        self.check(self.count)
+    def add(self, count: int) -> None:
+        """So many bytes came out."""
+        self.count += count
+        self.check(0)
         self.progress(self.file.tell(), self.packed, "unpacking")
-        return data
 
-    def check(self, count: int) -> None:
-        """Refuse that so many bytes come out."""
+    def check(self, more: int) -> None:
+        """Refuse that so many more bytes come out."""
+        count = self.count + more
         if count > self.limits.bytes:
             limit = f"limit: {self.limits.bytes} bytes"
             raise _refused(self.archive, "unpacks to more bytes than any product has", "BYTES", [limit], _HOSTILE)
         if count > max(_RATIO_FROM, self.limits.ratio * self.packed):
             facts = [f"packed: {self.packed} bytes, unpacked: more than {count}", f"limit: {self.limits.ratio:g} to 1"]
             raise _refused(self.archive, "unpacks to far more than it holds", "RATIO", facts, _HOSTILE)
+
+    def enter(self) -> None:
+        """Count an entry."""
+        self.entries += 1
+        if self.entries > self.limits.members:
+            limit = f"limit: {self.limits.members} entries"
+            raise _refused(self.archive, "has more entries than any product", "MEMBERS", [limit], _HOSTILE)
+
+
+class _Meter:
+    """The bytes of one archive, which may lie in another, as tarfile reads them."""
+
+    def __init__(self, archive: Path, file: io.BufferedReader, tally: _Tally) -> None:
+        self.archive, self.tally = archive, tally
+        self.allowance = 0
+        packed = file.peek(2)[:2] == b"\x1f\x8b"
+        self.source: io.BufferedReader | gzip.GzipFile = gzip.GzipFile(fileobj=file) if packed else file
+
+    def read(self, size: int) -> bytes:
+        data = self.source.read(size)
+        self.allowance -= len(data)
+        if self.allowance < 0:
+            raise _refused(self.archive, "has headers beyond all measure", "DAMAGED", hint=_HOSTILE)
+        self.tally.add(len(data))
+        return data
 
 
 _HOSTILE = "it looks like an archive made to do harm; get the product from its provider again"
@@ -238,7 +261,7 @@ def _files(archive: Path, limits: _Limits, progress: Progress) -> Iterator[tuple
             f"{short_name(str(archive))} is not a file", code="GS-FILE-MISSING", details=[f"path: {archive}"]
         )
     with _translated(archive), archive.open("rb") as file:
-        yield from _walk(archive, _Meter(archive, file, limits, progress))
+        yield from _walk(archive, _Meter(archive, file, _Tally(archive, file, limits, progress)))
 
 
 def _pieces(archive: Path, data: IO[bytes]) -> Iterator[bytes]:
@@ -273,29 +296,40 @@ def _damaged(archive: Path, error: Exception) -> InputError:
     return _refused(archive, "is cut off or damaged", "DAMAGED", [found], "copy or download it again")
 
 
-def _walk(archive: Path, meter: _Meter) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+def _walk(archive: Path, meter: _Meter, inside: str = "") -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """The regular files of an archive, which lies under the name `inside` in another one, or in none."""
     meter.allowance = _MOST_HEADER
     with tarfile.open(fileobj=meter, mode="r|") as tar:  # type: ignore[call-overload]  # a stream needs read() alone
-        count = 0
         while (info := tar.next()) is not None:
-            count += 1
-            if count > meter.limits.members:
-                limit = f"limit: {meter.limits.members} entries"
-                raise _refused(archive, "has more entries than any product", "MEMBERS", [limit], _HOSTILE)
+            meter.tally.enter()
             _check_entry(archive, info)
             if info.isreg():
-                meter.check(meter.count + info.size)
+                meter.tally.check(info.size)
                 meter.allowance = info.size + _MOST_HEADER
                 data = tar.extractfile(info)
                 if data is not None:
-                    yield info, data
+                    yield from _opened(archive, info, data, meter, inside)
                     while data.read(_PIECE):  # what nobody wanted; else the next headers would pay for it
                         pass
             meter.allowance = _MOST_HEADER
     # The checksum of what was packed comes last, after the padding that tar itself does not ask for.
-    meter.allowance = meter.limits.bytes
+    meter.allowance = meter.tally.limits.bytes
     while meter.read(_PIECE):
         pass
+
+
+def _opened(
+    archive: Path, info: tarfile.TarInfo, data: IO[bytes], meter: _Meter, inside: str
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """A file of an archive, or the files in it where it is an archive itself."""
+    if is_archive(info.name) and not inside:
+        own = archive / info.name
+        with _translated(own):
+            yield from _walk(own, _Meter(own, cast("io.BufferedReader", data), meter.tally), info.name)
+        return
+    if inside:
+        info.name = f"{inside}/{info.name}"
+    yield info, data
 
 
 def _check_entry(archive: Path, info: tarfile.TarInfo) -> None:

@@ -18,7 +18,7 @@ from .addresses import is_remote, redact, stem
 from .calibration import calibrate
 from .gaofen.names import join_of
 from .headers import Tags, open_told
-from .interleave import check_interleave
+from .interleave import check_order
 from .rasterfile import FileStack, RasterFile
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
@@ -184,7 +184,7 @@ def _cube(
     longer = "enmap" in known.get("sensor", "").lower()
     join = join_of(known.get("sensor", ""))
     bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle", join_nm=join)
-    check_interleave(file, bands)
+    check_order(file, bands)
     file, facts = calibrate(file, bands, words, scale)
     facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
     return Opened(address, bands, file.geobox, FileStack((file,)), (redact(address),), facts)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64, Int64
 
-__all__ = ["check_interleave"]
+__all__ = ["check_order"]
 
 #: Elements from one number to the next along bands, rows and columns, by the cube's shape.
 _STRIDES: dict[str, Callable[[int, int, int], tuple[int, int, int]]] = {
@@ -50,8 +50,17 @@ class _Look(NamedTuple):
     varied: float
 
 
-def check_interleave(file: RasterFile, bands: Bands) -> None:
+class _Shape(NamedTuple):
+    """How rough an image of given edges is from line to line, and from a line's end to the next one's beginning."""
+
+    lines: float
+    ends: float
+
+
+def check_order(file: RasterFile, bands: Bands) -> None:
     """Refuse a file whose numbers make no image in the order that its header says, and one in another.
+
+    The other one is another interleave, or lines and samples exchanged.
 
     A cube is left alone where that cannot be told for sure: it is small, its numbers of bands, rows and columns divide
     each other, its spectra are flat, or it is rough in any order.
@@ -66,10 +75,10 @@ def check_interleave(file: RasterFile, bands: Bands) -> None:
     Raises
     ------
     InputError
-        ``GS-INTERLEAVE``.
+        ``GS-INTERLEAVE``, ``GS-LINES-SAMPLES``.
     """
     raw = file.raw
-    if raw is None or not _can_tell(raw.shape):
+    if raw is None or min(raw.shape[1:]) < _LEAST_EDGE:
         return
     path = Path(file.handle.address)
     nodata = next((one.nodata for one in file.formats if one.nodata is not None), None)
@@ -79,17 +88,37 @@ def check_interleave(file: RasterFile, bands: Bands) -> None:
             held.madvise(mmap.MADV_RANDOM)
         numbers = np.frombuffer(held, raw.dtype, math.prod(raw.shape), raw.start)
         try:
-            likely = _likely(numbers, raw.shape, raw.interleave, good, nodata)
+            look = numbers, raw.shape, raw.interleave, good, nodata
+            exchanged = raw.shape[1] != raw.shape[2] and all(_exchanged(*look, seed) for seed in (0, 1))
+            likely = _likely(*look) if _can_tell(raw.shape) and not exchanged else None
         finally:
-            del numbers  # or the file could not be closed
-    if likely is None:
-        return
-    raise InputError(
+            del numbers, look  # or the file could not be closed
+    if exchanged:
+        raise _swapped(path, raw.shape)
+    if likely is not None:
+        raise _interleaved(path, raw.interleave, likely)
+
+
+def _swapped(path: Path, shape: tuple[int, int, int]) -> InputError:
+    lines, samples = shape[1:]
+    return InputError(
+        f"{short_name(str(path))} has not the lines and samples that its header says",
+        code="GS-LINES-SAMPLES",
+        details=[
+            f"file: {redact(str(path))}",
+            f"the header says {lines} lines of {samples} samples; neighbours are alike in {samples} of {lines}",
+        ],
+        hint=f"correct the header: lines = {samples}, samples = {lines}",
+    )
+
+
+def _interleaved(path: Path, stated: str, likely: str) -> InputError:
+    return InputError(
         f"{short_name(str(path))} is not interleaved as its header says",
         code="GS-INTERLEAVE",
         details=[
             f"file: {redact(str(path))}",
-            f"the header says {raw.interleave}, in which neighbouring cells and bands differ far more than in {likely}",
+            f"the header says {stated}, in which neighbouring cells and bands differ far more than in {likely}",
         ],
         hint=f"correct the header: interleave = {likely}",
     )
@@ -101,6 +130,42 @@ def _can_tell(shape: tuple[int, int, int]) -> bool:
     if bands < _LEAST_BANDS or min(rows, cols) < _LEAST_EDGE:
         return False
     return all(edge % bands and bands % edge for edge in (rows, cols))
+
+
+def _exchanged(
+    numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
+) -> bool:
+    """Whether the numbers are an image of as many lines as the header says samples, by one draw of them."""
+    turned = shape[0], shape[2], shape[1]
+    own, other = (_shape(numbers, edges, stated, good, nodata, seed) for edges in (shape, turned))
+    if not (math.isfinite(own.lines) and own.lines > _ROUGHER * other.lines):
+        return False
+    if stated == "bil":  # bands lie between the lines, so that spectra too are right in one of the two only
+        return _fits_better(*(_look(numbers, edges, stated, good, nodata, seed) for edges in (shape, turned)))
+    # Stripes across a flat image are rough from line to line too; but the ends of their lines are no neighbours.
+    return other.ends > _ROUGHER * own.ends
+
+
+def _shape(
+    numbers: NDArray[Any], shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
+) -> _Shape:
+    """Mean differences of neighbours; infinite where nothing is known."""
+    rng = np.random.default_rng(seed)
+    along = np.array(_STRIDES[order](*shape))
+    usable = good[good < shape[0] - 1]
+    if not len(usable):
+        return _Shape(math.inf, math.inf)
+    places = np.stack([rng.choice(usable, _NUMBERS), *(rng.integers(0, edge - 1, _NUMBERS) for edge in shape[1:])])
+    start = along @ places
+    last = start + (shape[2] - 1 - places[2]) * along[2]
+    below = last + along[1] - (shape[2] - 1) * along[2]
+    pairs = [(start, start + along[1]), (last, below)]
+    values = [tuple(_values(numbers[side], nodata) for side in pair) for pair in pairs]
+    known = np.concatenate([one[np.isfinite(one)] for pair in values for one in pair])
+    if len(known) < _NUMBERS // 16:
+        return _Shape(math.inf, math.inf)
+    low, high = np.percentile(known, [1, 99])
+    return _Shape(*(_mean(np.abs(np.clip(one, low, high) - np.clip(other, low, high))) for one, other in values))
 
 
 def _likely(
@@ -122,13 +187,17 @@ def _other(
     if max(rougher.values()) < _ROUGHER:
         return None
     own = _look(numbers, shape, stated, good, nodata, seed)
-    if own is None or own.varied < _FLAT or own.alike > _ALIKE:
-        return None
     first, second = sorted(rougher, key=lambda order: rougher[order], reverse=True)
     best = first if _rougher(steps, shape, second, first) >= 1 else second
-    look = _look(numbers, shape, best, good, nodata, seed)
-    fits = rougher[best] >= _ROUGHER and look is not None and look.alike > own.alike + _MORE_ALIKE
+    fits = rougher[best] >= _ROUGHER and _fits_better(own, _look(numbers, shape, best, good, nodata, seed))
     return best if fits else None
+
+
+def _fits_better(own: _Look | None, other: _Look | None) -> bool:
+    """Whether spectra make no sense in the stated order, and do in the other."""
+    if own is None or other is None or own.varied < _FLAT or own.alike > _ALIKE:
+        return False
+    return other.alike > own.alike + _MORE_ALIKE
 
 
 def _steps(

@@ -96,7 +96,7 @@ def open_scene(
         With code ``GS-FILE-MISSING``, ``GS-RASTER-UNREADABLE``, ``GS-RASTER-TRUNCATED``, ``GS-CRS-MISSING``,
         ``GS-GRID-MISMATCH``, ``GS-GRID-ROTATED``, ``GS-BANDS-TWICE`` or ``GS-BANDS-UNKNOWN``; for cubes
         ``GS-ENVI-HEADER``, ``GS-RASTER-SIZE``, ``GS-BYTE-ORDER``, ``GS-WAVELENGTH``, ``GS-WAVELENGTH-UNIT``,
-        ``GS-WAVELENGTH-TABLE``, ``GS-INTERLEAVE``, ``GS-SCALE`` or ``GS-QUANTITY-MIXED``;
+        ``GS-WAVELENGTH-TABLE``, ``GS-INTERLEAVE``, ``GS-LINES-SAMPLES``, ``GS-SCALE`` or ``GS-QUANTITY-MIXED``;
         ``GS-RASTER-READ`` when data are read later.
     UsageError
         ``GS-SOURCE`` where `source` is none of these, ``GS-RESAMPLING``, ``GS-CHUNKS``, ``GS-CUBE-SETTINGS``.

@@ -22,7 +22,7 @@ from geosoil.io import ortho as places
 from geosoil.io.archive import is_archive, unpack
 from geosoil.io.atomic import check_output
 from geosoil.io.envi import FLAASH_UNITS, write_envi
-from geosoil.io.gaofen import EXPECTED, Product, open_product
+from geosoil.io.gaofen import EXPECTED, OVERLAP, Product, open_product
 from geosoil.io.geotiff import INT16_SCALE, write_cube
 from geosoil.io.headers import sensor_grid
 from geosoil.io.lazy import lazy_array
@@ -108,7 +108,8 @@ def calibrate(
     drop_bad : bool
         Leave bands out that are not good.
     export : {"envi", "flaash"}, optional
-        Write ENVI float32, BIL; for FLAASH as radiance in uW cm-2 sr-1 nm-1.
+        Write ENVI float32, BIL; for FLAASH as radiance in uW cm-2 sr-1 nm-1, without the bands of one detector where
+        the other has them too, since it wants wavelengths that rise.
     dtype : {"float32", "int16"}
         The latter is reflectance x 10,000, with the scale in the file.
     compress : {"none", "zstd", "deflate"}
@@ -326,14 +327,19 @@ class _Run:
             for place in np.flatnonzero(flags).tolist():
                 why[place] = why[place] or reason
         told = replace(bands, good=tuple(not reason for reason in why), why=tuple(why))
-        kept = [place for place, good in enumerate(told.good) if good or not self.settings.drop_bad]
+        kept = [place for place, good in enumerate(told.good) if good or not self._left_out(why[place])]
         if not kept:
             raise OutputError(
                 "no band is good, so that nothing would be left", code="GS-BANDS-NONE", hint="keep the bad bands"
             )
         if len(kept) < len(bands):
-            self.history.append(f"{len(bands) - len(kept)} of {len(bands)} bands left out as not good")
+            reason = "as not good" if self.settings.drop_bad else "where detectors overlap"
+            self.history.append(f"{len(bands) - len(kept)} of {len(bands)} bands left out {reason}")
         return told.take(kept), kept
+
+    def _left_out(self, why: str) -> bool:
+        """Whether a band that is not good is not written. FLAASH takes wavelengths that rise, and no others."""
+        return self.settings.drop_bad or (self.settings.export == "flaash" and why.startswith(OVERLAP))
 
     def _placed(self, staged: Staged, grid: GeoBox, heights: places.HeightModel | None) -> Staged | places.Rectified:
         if heights is None:

@@ -30,6 +30,8 @@ __all__ = ["describe_cube", "quicklook", "tell_cube", "tell_product"]
 _PLAIN = ("sensor", "acquired", "quantity", "level", "units", "scale")
 #: Windows along an edge, and bands, that are looked at for negatives and values above 1.
 _SIDE, _BANDS = 5, 64
+#: Every so manieth of these windows is looked at for bands that hold nothing.
+_EVERY = 6
 #: Red, green and blue, nm; and how far a band may be from them.
 _COLOURS_NM, _NEAR_NM = (660.0, 560.0, 480.0), 40.0
 #: Longest edge of a picture, cells; and the percentiles that become black and white.
@@ -116,13 +118,14 @@ def _rising(run: list[int], wavelength_nm: Sequence[float]) -> list[list[int]]:
 
 
 def _sampled(scene: xr.DataArray, bands: Bands) -> dict[str, Any]:
-    """Shares of what is missing, negative and above 1 in few windows of the good bands, and the range of values."""
+    """Shares of what is missing, negative and above 1 in few windows of the good bands, the range, and dead bands."""
     usable = [place for place in range(len(bands)) if not bands.good or bands.good[place]] or list(range(len(bands)))
     places = sorted({usable[place] for place in np.linspace(0, len(usable) - 1, _BANDS).round().astype(int)})
     chosen, (_, rows, cols) = scene.data[places], scene.shape
     windows = sparse_windows((rows, cols), _SIDE)
     with dask.config.set(scheduler=get_sync):
         parts = [np.asarray(chosen[:, slice(*down), slice(*across)]) for down, across in windows]
+        every = [np.asarray(scene.data[usable, slice(*down), slice(*across)]) for down, across in windows[::_EVERY]]
     values = np.concatenate([part.ravel() for part in parts])
     known = values[np.isfinite(values)]
     found: dict[str, Any] = {"values": int(values.size), "missing": 1 - known.size / max(values.size, 1)}
@@ -130,7 +133,15 @@ def _sampled(scene: xr.DataArray, bands: Bands) -> dict[str, Any]:
         low, middle, high = (float(one) for one in np.percentile(known, [1, 50, 99]))
         found.update({"low": low, "median": middle, "high": high, "negative": float((known < 0).mean())})
         found["above_one"] = float((known > 1).mean())
+        found["dead"] = [bands.names[place] for place, dead in zip(usable, _dead(every), strict=True) if dead]
     return found
+
+
+def _dead(parts: Sequence[Float32]) -> list[bool]:
+    """Which bands have no values, or one and the same all over."""
+    rows = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    low, high = np.where(np.isfinite(rows), rows, np.inf), np.where(np.isfinite(rows), rows, -np.inf)
+    return [bool(one) for one in low.min(axis=1) >= high.max(axis=1)]
 
 
 def tell_product(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,9 +224,10 @@ def _sample_words(sample: Mapping[str, Any], quantity: str) -> str:
     if "low" not in sample:
         return f"no data in a sparse sample of {sample['values']} values"
     told = f"sparse sample of {sample['values']} values: {sample['missing']:.1%} without data, "
-    told += f"1 % below {sample['low']:.4g}, median {sample['median']:.4g}, 1 % above {sample['high']:.4g}; "
+    told += f"percentiles 1, 50 and 99 are {sample['low']:.4g}, {sample['median']:.4g} and {sample['high']:.4g}; "
     above = f", {sample['above_one']:.2%} above 1" if quantity == "reflectance" else ""
-    return f"{told}{sample['negative']:.2%} negative{above}"
+    dead = f"; empty or constant in it: {listing(sample['dead'])}" if sample["dead"] else ""
+    return f"{told}{sample['negative']:.2%} negative{above}{dead}"
 
 
 def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path:

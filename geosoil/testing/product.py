@@ -117,6 +117,7 @@ def make_product(
     *,
     archive: str | None = None,
     nested: bool = True,
+    wrapped: bool = False,
     seed: int = 0,
     landscape: Landscape | None = None,
     levels: Levels | None = None,
@@ -145,6 +146,8 @@ def make_product(
         ``.tar.gz`` or ``.tar``; by default a folder.
     nested : bool
         Whether the archive holds a folder of the product's name, or the files themselves.
+    wrapped : bool
+        Whether the archive is put into another one, a tar, as some providers deliver it.
     seed : int
         Of the landscape, where none is given; the image is turned by 11 degrees about the landscape's middle.
     landscape : Landscape, optional
@@ -199,7 +202,10 @@ def make_product(
     product.path.mkdir(parents=True)
     _write_images(product, faults)
     _write_sidecars(product, faults)
-    return product if archive is None else _pack(product, archive, nested)
+    if archive is None:
+        return product
+    packed = _pack(product, archive, nested)
+    return _wrap(packed) if wrapped else packed
 
 
 def _check(what: str, word: str | None, known: Collection[str | None]) -> None:
@@ -358,4 +364,13 @@ def _pack(product: Product, archive: str, nested: bool) -> Product:
         for file in sorted(product.path.iterdir()):
             tar.add(file, arcname=f"{product.stem}/{file.name}" if nested else file.name)
     shutil.rmtree(product.path)
+    return replace(product, path=path)
+
+
+def _wrap(product: Product) -> Product:
+    """Put the archive into another one beside it."""
+    path = product.path.with_name(f"{product.stem}_delivery.tar")
+    with tarfile.open(path, "w") as tar:
+        tar.add(product.path, arcname=f"delivery/{product.path.name}")
+    product.path.unlink()
     return replace(product, path=path)

@@ -75,6 +75,22 @@ class TestUnpacking:
         for path in found:
             assert path.read_bytes() == FILES[path.name]
 
+    @pytest.mark.parametrize("suffix", [".tar.gz", ".tar"])
+    @pytest.mark.parametrize("mode", ["w", "w:gz"])
+    def test_an_archive_in_an_archive_gives_its_files(self, tmp_path: Path, suffix: str, mode: str) -> None:
+        product = delivered(tmp_path, suffix, "a/")
+        inside = [entry(f"d/{product.name}", product.read_bytes()), entry("b.tif", b"beside")]
+        outer = pack(tmp_path / "outer.tar", inside, mode)
+        found = unpack(outer, tmp_path / "out", expected=EXPECTED)
+        assert [path.read_bytes() for path in found] == [FILES[path.name] for path in found[:-1]] + [b"beside"]
+        assert [one.path for one in members(outer)] == [*(f"d/{product.name}/a/{name}" for name in FILES), "b.tif"]
+
+    def test_archives_are_looked_into_once(self, tmp_path: Path) -> None:
+        inner = pack(tmp_path / "inner.tar", [entry("c.tif", b"c")], "w")
+        middle = pack(tmp_path / "middle.tar", [entry("inner.tar", inner.read_bytes()), entry("b.tif", b"b")], "w")
+        outer = pack(tmp_path / "outer.tar", [entry("middle.tar", middle.read_bytes())], "w")
+        assert [path.name for path in unpack(outer, tmp_path / "out", expected=EXPECTED)] == ["b.tif"]
+
     def test_names_match_in_any_case(self, tmp_path: Path) -> None:
         archive = pack(tmp_path / "a.tar", [entry("A_VN.TIF", b"1")], "w")
         assert [path.name for path in unpack(archive, tmp_path / "out", expected=EXPECTED)] == ["A_VN.TIF"]
@@ -163,6 +179,22 @@ class TestHostile:
         archive = pack(tmp_path / "a.tar.gz", [entry("a.tif", bytes(40 * 2**20))])
         assert archive.stat().st_size < 50_000
         assert refusal(archive).code == "GS-ARCHIVE-RATIO"
+
+    @pytest.mark.parametrize("mode", ["w", "w:gz"])
+    def test_a_bomb_in_an_archive_inside(self, tmp_path: Path, refusal: Callable[..., Any], mode: str) -> None:
+        inner = pack(tmp_path / "inner.tar.gz", [entry("a.tif", bytes(40 * 2**20))])
+        outer = pack(tmp_path / "outer.tar", [entry(inner.name, inner.read_bytes())], mode)
+        assert refusal(outer).code == "GS-ARCHIVE-RATIO"
+
+    def test_many_archives_inside_count_together(self, tmp_path: Path, refusal: Callable[..., Any]) -> None:
+        inner = pack(tmp_path / "inner.tar", [entry(f"{place}.txt") for place in range(20)], "w").read_bytes()
+        outer = pack(tmp_path / "outer.tar", [entry(f"{place}.tar", inner) for place in range(5)], "w")
+        assert refusal(outer, most_members=100).code == "GS-ARCHIVE-MEMBERS"
+
+    def test_an_archive_inside_that_is_none(self, tmp_path: Path, refusal: Callable[..., Any]) -> None:
+        outer = pack(tmp_path / "outer.tar", [entry("a.tif", b"a"), entry("inner.tar", b"no archive" * 100)], "w")
+        error = refusal(outer)
+        assert (error.code, error.message) == ("GS-ARCHIVE-FORMAT", "inner.tar is not a tar archive")
 
     def test_a_bomb_in_a_file_that_nobody_wants(self, tmp_path: Path, refusal: Callable[..., Any]) -> None:
         archive = pack(tmp_path / "a.tar.gz", [entry("readme.txt", bytes(40 * 2**20)), entry("a.tif", b"1")])

@@ -582,7 +582,7 @@ class TestMetadata:
         ("old", "new", "said"),
         [
             (" 60.25 ", "N/A", "SolarZenith is 'N/A'"),
-            (" 60.25 ", "123", "SolarZenith is '123'"),
+            (" 60.25 ", "223", "SolarZenith is '223'"),
             (" 60.25 ", "", "gives no SolarZenith"),
             ("<SolarZenith> 60.25 </SolarZenith>", "", "gives no SolarZenith"),
             ("2022-12-08 13", "yesterday 13", "StartTime is 'yesterday"),

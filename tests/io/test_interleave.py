@@ -80,6 +80,15 @@ def rewritten(path: Path, header: str, numbers: np.ndarray[Any, Any], real: str,
     return path
 
 
+def test_lines_and_samples_that_are_exchanged_are_found(refusal: Refusal, tmp_path: Path, made: Path) -> None:
+    header, numbers = ordered(made)
+    exchanged = header.replace("lines = 61", "lines = 75").replace("samples = 75", "samples = 61")
+    assert exchanged != header
+    for order in ORDERS:
+        error = refusal(rewritten(tmp_path / "c.dat", exchanged, numbers, order, order))
+        assert (error.code, error.hint) == ("GS-LINES-SAMPLES", "correct the header: lines = 61, samples = 75")
+
+
 def test_a_wrong_interleave_of_a_sensor_s_cube_is_found(refusal: Refusal, tmp_path: Path, made: Path) -> None:
     header, numbers = ordered(made)
     for real, said in permutations(ORDERS, 2):

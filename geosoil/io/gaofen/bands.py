@@ -19,8 +19,10 @@ from .tables import OVERRIDE, read_gains, read_response
 if TYPE_CHECKING:
     from geosoil.types import Bool, Float64
 
-__all__ = ["Calibration", "bands_of", "calibration_of", "weak_gains"]
+__all__ = ["OVERLAP", "Calibration", "bands_of", "calibration_of", "weak_gains"]
 
+#: How the reason begins why a band is not good that the other detector has too.
+OVERLAP = "detectors overlap"
 #: A gain below this part of the median of so many neighbours on each side stands for a band without light.
 WEAK = 0.2
 NEIGHBOURS = 20
@@ -179,7 +181,7 @@ def _why(family: Family, label: str, centre: float, gain: float, join_nm: float)
     """Why a band is not good; empty for one that is."""
     beyond = centre >= join_nm - ROUNDING
     if beyond == (label == "VN"):
-        return f"detectors overlap: {'beyond' if beyond else 'short of'} the join at {join_nm:g} nm"
+        return f"{OVERLAP}: {'beyond' if beyond else 'short of'} the join at {join_nm:g} nm"
     for low, high in family.bad_nm:
         if low < centre < high:
             where = f"below {high:g}" if low <= 0 else f"above {low:g}" if high >= 3000 else f"{low:g}-{high:g}"

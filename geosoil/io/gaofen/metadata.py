@@ -104,7 +104,7 @@ def read_metadata(content: bytes, source: str) -> Metadata:
         start_time=start,
         acquired=acquired,
         zone_assumed=assumed,
-        sun_zenith_deg=values.number("SolarZenith", 0, 90),
+        sun_zenith_deg=values.number("SolarZenith", 0, 180),
         sun_azimuth_deg=values.number("SolarAzimuth", -180, 360),
         view_zenith_deg=values.number("SatelliteZenith", -90, 90),
         view_azimuth_deg=values.number("SatelliteAzimuth", -180, 360),

@@ -236,7 +236,7 @@ def know(
     notes += metadata.notes
     if xml is None:
         notes.append("no XML file: the sun's angles and the time of day are not known")
-    elif metadata.sun_zenith_deg is None:
+    elif metadata.sun_zenith_deg is None and not any("SolarZenith" in note for note in metadata.notes):
         notes.append(f"{short_name(xml[0])} gives no SolarZenith")
     if metadata.zone_assumed:
         notes.append(f"StartTime {metadata.start_time} taken as Beijing time (UTC+8): the file names no zone")
