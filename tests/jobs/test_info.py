@@ -196,6 +196,18 @@ def test_a_delivered_product_is_told_unpacked_and_packed(tmp_path: Path) -> None
     assert info(packed.path)["kind"] == "product"
 
 
+def test_a_product_in_an_archive_in_an_archive_is_told(tmp_path: Path) -> None:
+    wrapped = make_product(tmp_path, "GF5B", (24, 28), archive=".tar.gz", wrapped=True)
+    assert info(wrapped.path)["product"]["sensor"] == "GF-5B AHSI"
+    assert info(wrapped.path)["product"]["shape"] == [330, 24, 28]
+
+
+def test_bands_that_hold_nothing_are_named(tmp_path: Path) -> None:
+    product = make_product(tmp_path, "GF5B", (24, 28), dead_bands=(30, 250))
+    assert info(product.path)["cube"]["sample"]["dead"] == ["VN030", "SW100"]
+    assert "empty or constant in it: VN030, SW100" in told(product.path)
+
+
 def test_an_exported_product_comes_back_with_its_bands(tmp_path: Path) -> None:
     product = make_product(tmp_path / "open", "GF5B", (24, 28))
     scene = geosoil.open_scene(product.path, mapped=False)
