@@ -203,9 +203,9 @@ def test_a_product_in_an_archive_in_an_archive_is_told(tmp_path: Path) -> None:
 
 
 def test_bands_that_hold_nothing_are_named(tmp_path: Path) -> None:
-    product = make_product(tmp_path, "GF5B", (24, 28), dead_bands=(30, 250))
-    assert info(product.path)["cube"]["sample"]["dead"] == ["VN030", "SW100"]
-    assert "empty or constant in it: VN030, SW100" in told(product.path)
+    product = make_product(tmp_path, "GF5B", (24, 28), dead_bands=(30, 300))
+    assert info(product.path)["cube"]["sample"]["dead"] == ["VN030", "SW150"]
+    assert "empty or constant in it: VN030, SW150" in told(product.path)
 
 
 def test_an_exported_product_comes_back_with_its_bands(tmp_path: Path) -> None:
