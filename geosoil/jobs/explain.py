@@ -15,6 +15,7 @@ from geosoil.jobs.counts import say_counts
 from geosoil.jobs.cubes import describe_cube
 from geosoil.jobs.library_info import describe_library
 from geosoil.jobs.measured import describe_property, describe_spectra
+from geosoil.prep.cars import in_words
 from geosoil.soil import properties
 
 __all__ = ["describe"]
@@ -77,7 +78,7 @@ def _recipe(found: Mapping[str, Any]) -> list[str]:
         return []
     fusion = f" made by {recipe['fusion']}" if recipe["fusion"] else ""
     cars = recipe["cars"]
-    chosen = "none" if cars is None else f"CARS, {cars['repeats']} paths of {cars['runs']} rounds"
+    chosen = "none" if cars is None else in_words(cars)
     kept = ", ".join(f"{code} {len(names)}" for code, names in found["selection"].get("kept", {}).items())
     masks = found["settings"].get("masks", {})
     rules = ", ".join(f"{name} {value:g}" for name, value in masks.items() if isinstance(value, float))

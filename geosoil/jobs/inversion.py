@@ -108,7 +108,8 @@ class SpectralRecipe:
 
     def told(self) -> dict[str, Any]:
         """The choices that reports tell, as JSON values."""
-        cars = None if self.selection is None else {"runs": self.selection.runs, "repeats": self.selection.repeats}
+        chosen = self.selection
+        cars = None if chosen is None else {"mode": chosen.mode, "runs": chosen.runs, "repeats": chosen.repeats}
         return {
             "spectra": self.spectra,
             "head": self.head.kind,

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from dask.delayed import delayed
 
-from geosoil.errors import PartialError
+from geosoil.errors import PartialError, listing
 from geosoil.grid.patches import fill_window, lazy_window
 from geosoil.grid.spool import Ledger
 from geosoil.grid.sweep import Stop, listen
@@ -231,6 +231,7 @@ def map(
 
             if run.flags is not None:
                 record["masked"] = shares_masked(run.flags)
+                _warn_of_land_use(task, record["masked"])
             if not any(one.valid for one in found.values()):
                 log.warning("the maps are empty: %s", _why_empty(record.get("masked")))
             project, report = present(folder, run.plan, task.models, found, record, points, run.flags)
@@ -431,6 +432,13 @@ def _check_whole(ledger: Ledger, tiles: int) -> None:
             details=[f"tile {index}: {why}" for index, why in list(ledger.failed.items())[:10]],
             hint="mend the scene, and map it again",
         )
+
+
+def _warn_of_land_use(task: Task, masked: Mapping[str, Any]) -> None:
+    """Codes that no cell has may be mistyped."""
+    codes = () if task.masking is None else task.masking.plan.rules.land_use
+    if codes and not masked["reasons"].get("land use"):
+        log.warning("no cell has the land use %s: nothing is left out for it", listing([str(one) for one in codes]))
 
 
 def _why_empty(masked: Mapping[str, Any] | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float64, Int64
 
-__all__ = ["Cars", "CarsPath", "Selection", "select"]
+__all__ = ["Cars", "CarsPath", "Selection", "in_words", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,19 @@ class Cars:
                 code="GS-CARS",
                 details=["expected: runs, folds at least 2; components, repeats at least 1; sample_ratio in (0, 1]"],
             )
+
+
+def in_words(cars: Mapping[str, Any]) -> str:
+    """Settings as a model keeps them, in words.
+
+    >>> in_words({"mode": "stochastic", "repeats": 20, "runs": 50})
+    'CARS, 20 paths of 50 rounds'
+    >>> in_words({"mode": "deterministic", "repeats": 1, "runs": 50})
+    'CARS, one path of 50 rounds without chance'
+    """
+    if cars.get("mode") == "deterministic":
+        return f"CARS, one path of {cars['runs']} rounds without chance"
+    return f"CARS, {cars['repeats']} path{'s' if cars['repeats'] > 1 else ''} of {cars['runs']} rounds"
 
 
 @dataclass(frozen=True, eq=False)

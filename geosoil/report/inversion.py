@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from geosoil.prep.cars import in_words
 from geosoil.report.html import Section, write_report
 from geosoil.report.lending import library_section
 from geosoil.report.plots import scatter_by_depth
@@ -91,11 +92,7 @@ def spectral_model(card: Any) -> Section:
     recipe = card.settings["recipe"]
     steps = ", ".join(recipe["steps"]) or "none"
     cars = recipe["cars"]
-    selection = (
-        "All features are used."
-        if cars is None
-        else f"Features are selected by CARS, {cars['repeats']} paths of {cars['runs']} rounds."
-    )
+    selection = "All features are used." if cars is None else f"Features are selected by {in_words(cars)}."
     way = _HEADS[recipe["head"]] if recipe["transfer"] is None else _transfer(recipe)
     return Section(
         "Model",

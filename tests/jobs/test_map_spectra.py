@@ -305,7 +305,15 @@ class TestLandUse:
         assert np.isnan(values[:180, 150:]).all()
         assert np.isfinite(values[180:, 150:]).any()
 
-    def test_a_model_of_covariates_is_masked_by_land_use_alone(self, tmp_path: Path) -> None:
+    def test_a_code_that_no_cell_has_is_told(
+        self, site: Path, use: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        geosoil.map(site / "soil.gsm", site / "cube.tif", tmp_path / "m", masks={"land_use": (99,)}, land_use=use)
+        assert "no cell has the land use 99" in caplog.text
+
+    def test_a_model_of_covariates_is_masked_by_land_use_alone(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         make_stack(tmp_path / "scene.tif", (150, 140), missing=0.0)
         with rasterio.open(tmp_path / "scene.tif") as file:
             crs, transform = file.crs, file.transform
@@ -321,6 +329,7 @@ class TestLandUse:
         flags = read(tmp_path / "maps" / "masked.tif")
         assert np.array_equal(flags, np.where(codes == 2, NAMES["land use"], 0))
         assert np.array_equal(np.isnan(read(tmp_path / "maps" / "soc_0-5cm_mean.tif")), codes == 2)
+        assert "land use" not in caplog.text
 
     def test_codes_without_a_raster_and_a_raster_without_codes_are_refused(self, site: Path, use: Path) -> None:
         for settings in ({"masks": {"land_use": (5,)}}, {"land_use": use}, {"masks": None, "land_use": use}):
