@@ -46,7 +46,7 @@ def patch_by_patch(nets: list[tuple[PatchNet, float]], strip: NDArray[np.float32
     """All cells of a strip (h + w - 1, W + w - 1, F), by their patches and each network's depth: (T, h, W)."""
     windows = np.lib.stride_tricks.sliding_window_view(strip, (patch, patch), axis=(0, 1))
     rows, columns = windows.shape[:2]
-    cells = windows.reshape(-1, BANDS, patch, patch)
+    cells = windows.reshape(-1, strip.shape[2], patch, patch)
     with torch.inference_mode():
         parts = []
         for start in range(0, len(cells), BATCH):

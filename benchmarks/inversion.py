@@ -227,8 +227,8 @@ def parts(model: Path, scene: Path, out: Path, like: Path) -> dict[str, float]:
     }
 
 
-def plain_loop(bundle: Bundle, scene: Path, out: Path) -> float:
-    """Seconds of the loop."""
+def chain_rows(bundle: Bundle) -> Callable[[np.ndarray], np.ndarray]:
+    """The model as a user of torch and scikit-learn has it: spectra (n, p) to transformed values (n, T)."""
     predictor = bundle.predictor
     assert isinstance(predictor, SpectralPredictor)
     assert predictor.translator is not None
@@ -237,27 +237,44 @@ def plain_loop(bundle: Bundle, scene: Path, out: Path) -> float:
     (layers,) = chains.members
     net = torch.nn.Sequential(*(module for layer in layers for module in _module(layer)))
     models = [_estimator(one.head) for one in predictor.heads]
+
+    def rows(spectra: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            generated = net(torch.from_numpy(np.ascontiguousarray(spectra))).numpy()
+        mixed = np.hstack([spectra, generated])
+        found = [
+            np.clip(model.predict(mixed[:, one.support]), one.lowest, one.highest)
+            for model, one in zip(models, predictor.heads, strict=True)
+        ]
+        return np.stack(found, axis=1)
+
+    return rows
+
+
+def bands_of(bundle: Bundle, scene: Path) -> list[int]:
+    """Where the model's bands are in the scene, from 0."""
     bands = Bands.of(geosoil.open_scene(scene))
-    wanted = [int(np.argmin(np.abs(np.array(bands.wavelength_nm) - nm))) + 1 for nm in bundle.card.wavelength_nm]
+    return [int(np.argmin(np.abs(np.array(bands.wavelength_nm) - nm))) for nm in bundle.card.wavelength_nm]
+
+
+def plain_loop(bundle: Bundle, scene: Path, out: Path) -> float:
+    """Seconds of the loop."""
+    rows = chain_rows(bundle)
+    wanted = [place + 1 for place in bands_of(bundle, scene)]
     start = time.perf_counter()
     with rasterio.open(scene) as source:
         profile = {
             "driver": "GTiff", "width": source.width, "height": source.height, "count": 1, "dtype": "float32",
             "crs": source.crs, "transform": source.transform, "tiled": True,
         }  # fmt: skip
-        files = [rasterio.open(f"{out}-{place}.tif", "w", **profile) for place in range(len(models))]
+        files = [rasterio.open(f"{out}-{place}.tif", "w", **profile) for place in range(len(bundle.targets))]
         for row in range(0, source.height, 512):
             for column in range(0, source.width, 512):
                 window = Window(column, row, min(512, source.width - column), min(512, source.height - row))
                 cube = source.read(wanted, window=window).astype(np.float32) / 10000
-                spectra = cube.reshape(len(wanted), -1).T
-                with torch.no_grad():
-                    generated = net(torch.from_numpy(np.ascontiguousarray(spectra))).numpy()
-                mixed = np.hstack([spectra, generated])
-                for file, model, one in zip(files, models, predictor.heads, strict=True):
-                    found = np.clip(model.predict(mixed[:, one.support]), one.lowest, one.highest)
-                    values = np.exp(found).astype(np.float32).reshape(cube.shape[1:])
-                    file.write(values, 1, window=window)
+                found = np.exp(rows(cube.reshape(len(wanted), -1).T)).astype(np.float32)
+                for file, values in zip(files, found.T, strict=True):
+                    file.write(values.reshape(cube.shape[1:]), 1, window=window)
         for file in files:
             file.close()
     return time.perf_counter() - start

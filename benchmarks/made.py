@@ -16,6 +16,7 @@ from geosoil.models.nets import NetSpec, PatchNet
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import TargetTransform
 from geosoil.soil import STANDARD_DEPTHS, parse_depths, property_of
+from geosoil.types import Predictor
 
 BANDS = 37
 DEPTHS = tuple((depth.top_cm, depth.bottom_cm) for depth in STANDARD_DEPTHS)
@@ -25,9 +26,9 @@ NAMES = tuple(f"covariate_{number:02d}" for number in range(BANDS))
 _EDGE = 512
 
 
-def make_predictor(patch: int, depths: int) -> PatchPredictor:
+def make_predictor(patch: int, depths: int, bands: int = BANDS) -> PatchPredictor:
     """Networks whose first convolutions are shared; speed does not depend on the weights."""
-    spec = NetSpec(BANDS, patch)
+    spec = NetSpec(bands, patch)
     torch.manual_seed(0)
     first = PatchNet(spec).state_dict()
     nets = []
@@ -43,13 +44,18 @@ def make_model(path: Path, patch: int) -> Bundle:
     """A model file of six depths on the bands of `make_scene`."""
     predictor = make_predictor(patch, len(DEPTHS))
     encoder = Encoder.fit(np.array([[0.0], [30.0]], np.float32).repeat(BANDS, axis=1), NAMES)
-    transform = TargetTransform.fit(np.geomspace(1.0, 50.0, 200), "log")
+    return make_bundle(path, predictor, encoder, "transfer", TargetTransform.fit(np.geomspace(1.0, 50.0, 200), "log"))
+
+
+def make_bundle(path: Path, predictor: Predictor, encoder: Encoder, model: str, transform: TargetTransform) -> Bundle:
+    """A model file round a predictor of as many depths as it has targets."""
     meta, _ = predictor.state()
+    depths = DEPTHS[: predictor.targets]
     card = Card(
         name="benchmark",
-        model="transfer",
+        model=model,
         kind=predictor.kind,
-        properties=(PropertyCard.of(property_of("soc"), parse_depths(DEPTHS), transform),),
+        properties=(PropertyCard.of(property_of("soc"), parse_depths(depths), transform),),
         crs="EPSG:32755",
         extent=(740_000, 6_000_000, 1_000_000, 6_680_000),
         cell=(30, 30),
@@ -57,7 +63,7 @@ def make_model(path: Path, patch: int) -> Bundle:
         predictor=meta,
         counts={"profiles": 0},
     )
-    residuals = tuple(np.linspace(-0.5, 0.5, 50) for _ in DEPTHS)
+    residuals = tuple(np.linspace(-0.5, 0.5, 50) for _ in depths)
     bundle = Bundle(card, encoder, predictor, (transform,), residuals)
     bundle.save(path, overwrite=True)
     return bundle

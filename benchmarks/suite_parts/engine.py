@@ -1,0 +1,177 @@
+"""What `geosoil map` takes: the run and its tiles, and where the threads' time goes; nothing of it is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import geosoil
+import geosoil.jobs.task as task_module
+from geosoil.grid.spool import Ledger
+from geosoil.io.rasterfile import MappedCells
+from geosoil.jobs.task import Source, Task
+
+from .scenes import Scene
+
+__all__ = ["cores", "first_tile", "map_scene", "profile"]
+
+#: Seconds between two looks at the threads.
+_LOOK_S = 0.002
+_ROOT = str(Path(geosoil.__file__).parent)
+#: Where a tile's time is spent; what of `predict` is the reading of cells counts as reading.
+_PHASES = ("read", "compute", "write")
+
+
+class Clock:
+    """Seconds that threads spend in phases, of which one may be inside another."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+        self._inner = threading.local()
+
+    def timed(self, phase: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, timed; time of phases inside it counts there and not here."""
+
+        def wrapped(*args: Any, **named: Any) -> Any:
+            outer = getattr(self._inner, "seconds", 0.0)
+            self._inner.seconds = 0.0
+            start = time.perf_counter()
+            try:
+                return call(*args, **named)
+            finally:
+                spent = time.perf_counter() - start
+                with self._lock:
+                    self.seconds[phase] += spent - self._inner.seconds
+                self._inner.seconds = outer + spent
+
+        return wrapped
+
+
+@contextmanager
+def _clocked(clock: Clock) -> Iterator[None]:
+    """Time the reading, predicting and writing of tiles, for as long as the block takes."""
+    places: list[tuple[Any, str, str]] = [
+        (Source, "read", "read"),
+        (MappedCells, "pick", "read"),
+        (MappedCells, "planes", "read"),
+        (Task, "predict", "compute"),
+        (task_module, "write_tile", "write"),
+        (Ledger, "add", "write"),
+    ]
+    before = [getattr(owner, name) for owner, name, _ in places]
+    for owner, name, phase in places:
+        setattr(owner, name, clock.timed(phase, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for (owner, name, _), old in zip(places, before, strict=True):
+            setattr(owner, name, old)
+
+
+def map_scene(
+    model: Path, scene: Scene, out: Path, *, tile_size: int | None = None, num_workers: int | None = None
+) -> dict[str, Any]:
+    """One run in this process.
+
+    Returns
+    -------
+    dict
+        ``run_s``: model, scene, tiles, maps written and read back, without project and report; ``tiles_s``: from the
+        first tile's start to the last one's end; ``phases``: shares of the threads' time in that; and the plan.
+    """
+    moments: dict[str, list[float]] = {}
+
+    def progress(done: int, total: int, message: str) -> None:
+        moments.setdefault(message, []).append(time.perf_counter())
+
+    shutil.rmtree(out, ignore_errors=True)
+    clock = Clock()
+    with _clocked(clock):
+        made = geosoil.map(
+            model, scene.path, out, max_memory="8GB", masks=None, progress=progress, tile_size=tile_size,
+            num_workers=num_workers,
+        )  # fmt: skip
+    plan = made.record["plan"]
+    tiles_s = moments["mapping"][-1] - moments["mapping"][0]
+    threads = tiles_s * plan["num_workers"]
+    phases = {phase: clock.seconds[phase] / threads for phase in _PHASES}
+    return {
+        "run_s": float(made.record["seconds"]),
+        "tiles_s": tiles_s,
+        "maps_s": moments["writing maps"][-1] - moments["writing maps"][0],
+        "phases": phases | {"engine": 1 - sum(phases.values())},
+        "tiles": plan["tiles"],
+        "tile_size": plan["tile_size"],
+        "num_workers": plan["num_workers"],
+        "maps": [str(path) for path in made.maps],
+    }
+
+
+def first_tile(model: Path, scene: Scene, out: Path) -> float:
+    """Seconds from the start of the command to its first finished tile."""
+    shutil.rmtree(out, ignore_errors=True)
+    words = [str(Path(sys.executable).with_name("geosoil")), "map", str(model), str(scene.path), str(out), "-q"]
+    start = time.perf_counter()
+    process = subprocess.Popen([*words, "--tile-size", "256"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            for ledger in out.glob(".geosoil-*/ledger.jsonl"):
+                # The first line is the run's; each finished tile adds one.
+                if ledger.read_bytes().count(b"\n") > 1:
+                    return time.perf_counter() - start
+            time.sleep(0.005)
+        raise RuntimeError(f"geosoil map ended with {process.returncode} before a tile was seen")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def profile(model: Path, scene: Scene, out: Path, *, most: int = 12) -> list[dict[str, Any]]:
+    """Where the threads' time goes: the innermost function of geosoil, and what it called, by looking now and then."""
+    seen: Counter[str] = Counter()
+    done = threading.Event()
+    own = threading.get_ident()
+
+    def look() -> None:
+        watcher = threading.get_ident()
+        while not done.wait(_LOOK_S):
+            names = {one.ident: one.name for one in threading.enumerate()}
+            for ident, frame in sys._current_frames().items():
+                if ident not in (own, watcher) and names.get(ident, "").startswith("geosoil_"):
+                    seen[_place(frame)] += 1
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        map_scene(model, scene, out)
+    finally:
+        done.set()
+        watcher.join()
+    total = max(1, sum(seen.values()))
+    return [{"where": where, "share": count / total} for where, count in seen.most_common(most)]
+
+
+def _place(frame: FrameType | None) -> str:
+    """The innermost function of geosoil on a stack, with the line of it."""
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(_ROOT):
+            return f"{Path(path).relative_to(_ROOT)}:{frame.f_lineno} {frame.f_code.co_qualname}"
+        frame = frame.f_back
+    return "waiting for a tile"
+
+
+def cores() -> int:
+    """Cores that there are."""
+    return os.cpu_count() or 1
