@@ -45,7 +45,7 @@ def spectra_of(table: pd.DataFrame, state: str) -> xr.DataArray:
     )
 
 
-def study_of(repeats: int, heads: list[str], state: str) -> geosoil.Study:
+def study_of(repeats: int, heads: list[str], fusions: list[str], state: str) -> geosoil.Study:
     """SNV of absorbance, no selection of bands, carbon as it is; the other ways of fusion with the first regression."""
     return geosoil.Study(
         name=f"Carbon from {state.replace('_', ' ')} spectra",
@@ -55,7 +55,7 @@ def study_of(repeats: int, heads: list[str], state: str) -> geosoil.Study:
         spectra={"windows": []},
         invert={"steps": ["absorbance", "snv"], "selection": "none", "head": heads[0]},
         compare={
-            "repeats": repeats, "folds": 10, "heads": heads, "schemes": ["random"], "fusions": ["ds", "pds", "epo"],
+            "repeats": repeats, "folds": 10, "heads": heads, "schemes": ["random"], "fusions": fusions,
         },
     )  # fmt: skip
 
@@ -67,12 +67,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--heads", default="plsr,svr")
+    parser.add_argument("--fusions", default="ds,pds,epo", help="also pls, autoencoder, vae, vae-residual, which train")
     parser.add_argument("--state", default="wet", choices=["wet", "wet_dried_1_day"])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     table = pd.read_parquet(options.folder / "moisture_absorbance.parquet")
     found = geosoil.compare(
-        study_of(options.repeats, options.heads.split(","), options.state),
+        study_of(options.repeats, options.heads.split(","), options.fusions.split(","), options.state),
         options.out,
         satellite=spectra_of(table, options.state),
         laboratory=spectra_of(table, "air_dry"),

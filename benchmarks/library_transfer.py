@@ -32,10 +32,11 @@ from geosoil.models.conv_head import fit_cnn
 from geosoil.models.heads import Head, HeadSettings, fit_head
 from geosoil.models.mbl import fit_mbl
 from geosoil.models.mixture import MixtureSettings, fit_mixture
+from geosoil.models.net_training import Training
 from geosoil.models.pooled import fit_pooled
 from geosoil.models.source import Source
 from geosoil.models.spiked import fit_spiked
-from geosoil.models.tuning import PretrainSettings, fit_tuned, pretrain
+from geosoil.models.tuning import Pretrained, PretrainSettings, TuneSettings, fit_tuned, pretrain
 from geosoil.prep.kennard_stone import kennard_stone
 from geosoil.prep.rs_local import rs_local
 from geosoil.prep.spectra import Preprocess
@@ -138,35 +139,42 @@ MODELS: dict[str, tuple[str, Model]] = {
 }
 
 
-def cnn(X: Array, y: Array) -> Head:
-    """The mean of ten networks, each on nine tenths of the samples."""
-    return fit_cnn(X, y, HeadSettings("plsr", folds=10), None, 0)
+def cnn(X: Array, y: Array, folds: int = 10) -> Head:
+    """The mean of a network a fold, each on the other folds."""
+    return fit_cnn(X, y, HeadSettings("plsr", folds=folds), None, 0)
 
 
 def cnn_library(task: Task, kept: dict[str, Any]) -> Head:
-    """A network of the library alone."""
+    """Networks of the library alone."""
     key = f"cnn {task.site} {task.property}"
     if key not in kept:
-        kept[key] = cnn(task.source.X, task.source.y)
+        kept[key] = cnn(task.source.X, task.source.y, 3)
     found: Head = kept[key]
     return found
 
 
-def tuned(task: Task, kept: dict[str, Any]) -> Head:
-    """Networks of the library, tuned on the 30 samples."""
-    key = f"pretrained {task.site} {task.property}"
-    if key not in kept:
-        kept[key] = pretrain(task.source, PretrainSettings())
-    return fit_tuned(task.X, task.y, kept[key])
+def networks(settings: PretrainSettings, training: Training) -> dict[str, tuple[str, Model]]:
+    """Ways that train networks: local, of the library, on instances (DTL-I), tuned (DTL-R, as published and as we do
+    it), and tuned on instances (DTL-IR)."""
+
+    def lent(task: Task, kept: dict[str, Any]) -> Pretrained:
+        key = f"pretrained {task.site} {task.property}"
+        if key not in kept:
+            kept[key] = pretrain(task.source, settings)
+        found: Pretrained = kept[key]
+        return found
+
+    published = TuneSettings("published", training=training)
+    return {
+        "cnn": ("snv", lambda task, kept: cnn(task.X, task.y)),
+        "cnn-library": ("snv", cnn_library),
+        "cnn-instances": ("snv", lambda task, kept: cnn(*with_instances(task))),
+        "tuned-published": ("snv", lambda task, kept: fit_tuned(task.X, task.y, lent(task, kept), published)),
+        "tuned": ("snv", lambda task, kept: fit_tuned(task.X, task.y, lent(task, kept))),
+        "tuned-instances": ("snv", lambda task, kept: fit_tuned(*with_instances(task), lent(task, kept))),
+    }
 
 
-#: Ways that train networks: local, of the library, on instances (DTL-I), tuned (DTL-R and its successor).
-NETWORKS: dict[str, tuple[str, Model]] = {
-    "cnn": ("snv", lambda task, kept: cnn(task.X, task.y)),
-    "cnn-library": ("snv", cnn_library),
-    "cnn-instances": ("snv", lambda task, kept: cnn(*with_instances(task))),
-    "tuned": ("snv", tuned),
-}
 STEPS = {"snv": ["absorbance", "snv"], "absorbance": ["absorbance"]}
 
 
@@ -318,11 +326,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="made sets unless a folder is given, and few models")
     parser.add_argument("--draws", type=int, default=0, help="random draws of the local samples beside Kennard-Stone")
     parser.add_argument("--networks", action="store_true", help="ways that train networks too")
+    parser.add_argument("--members", type=int, default=3, help="networks that are trained on a library")
+    parser.add_argument("--epochs", type=int, default=2000, help="their most epochs")
+    parser.add_argument("--patience", type=int, default=120, help="epochs without a gain after which they stop")
     parser.add_argument("--sites", nargs="*", choices=list(SITES), help="only these")
     given = parser.parse_args()
     if given.folder is None and not given.quick:
         parser.error("give the folder of the sets, or --quick")
-    models = MODELS | (NETWORKS if given.networks else {})
+    training = Training(epochs=given.epochs, patience=given.patience)
+    models = MODELS | (networks(PretrainSettings(given.members, training), training) if given.networks else {})
     if given.folder is None:
         everything = tasks(made, {"a": WHOLE, "b": WHOLE}, given.draws, ["clay"])
     else:

@@ -201,7 +201,7 @@ class SpectraConfig(_Record):
     keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
 
 
-FusionKind = Literal["ridge", "vae", "autoencoder", "pls", "pds", "ds", "epo", "none"]
+FusionKind = Literal["ridge", "vae", "vae-residual", "autoencoder", "pls", "pds", "ds", "epo", "none"]
 
 
 class FusionConfig(_Record):

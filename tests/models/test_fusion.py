@@ -50,7 +50,7 @@ def pairs(n: int = 60, seed: int = 0, noise: float = 0.004) -> tuple[Array, Arra
 
 
 def quick(kind: str, **changes: object) -> FusionSettings:
-    return FusionSettings.of(kind, **{**(QUICK if kind in {"vae", "autoencoder"} else {}), **changes})
+    return FusionSettings.of(kind, **{**(QUICK if kind in {"vae", "vae-residual", "autoencoder"} else {}), **changes})
 
 
 def rmse(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
@@ -217,7 +217,7 @@ def test_a_smooth_gain_and_offset_are_undone(kind: str) -> None:
     assert rmse(found, truth) < 0.1 * rmse(new, truth)
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "vae"])
+@pytest.mark.parametrize("kind", ["autoencoder", "vae", "vae-residual"])
 def test_networks_undo_them_as_well(kind: str) -> None:
     satellite, laboratory = pairs(120)
     new, truth = pairs(50, seed=9)
@@ -225,6 +225,22 @@ def test_networks_undo_them_as_well(kind: str) -> None:
     settings = quick(kind, **changes, epochs=80, learning_rate=5e-3)
     found = fit_translator(settings, satellite, laboratory).generate(new.astype(np.float32))
     assert rmse(found, truth) < 0.5 * rmse(new, truth)
+
+
+def test_the_residual_network_finds_what_a_linear_map_leaves() -> None:
+    (bent, laboratory), (new, truth) = ((rows**1.6, far) for rows, far in (pairs(200), pairs(50, seed=9)))
+    off = {
+        kind: rmse(fit_translator(FusionSettings.of(kind), bent, laboratory).generate(new.astype(np.float32)), truth)
+        for kind in ("ridge", "vae-residual")
+    }
+    assert off["vae-residual"] < 0.8 * off["ridge"]
+
+
+def test_an_auto_encoder_tells_more_than_the_mean_spectrum() -> None:
+    satellite, laboratory = pairs(90)
+    new, truth = pairs(50, seed=9)
+    found = fit_translator(FusionSettings.of("autoencoder"), satellite, laboratory).generate(new.astype(np.float32))
+    assert rmse(found, truth) < 0.5 * rmse(np.broadcast_to(laboratory.mean(axis=0), truth.shape), truth)
 
 
 @pytest.mark.parametrize("base", ["input", "linear"])
