@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import rasterio.shutil
 import xarray as xr
 from affine import Affine
 from rasterio.windows import Window
+from repeated import repeat_blocks
 
 if TYPE_CHECKING:
     from geosoil.types import Float32
@@ -130,10 +131,22 @@ class Scenes:
             part.rmdir()
         return Scene(path, format, (edge, edge), tuple(range(bands)), 1.0 if dtype == "float32" else 0.01)
 
+    def repeated(self, edge: int, bands: int, source: int) -> Scene:
+        """Integers of any size, whose blocks are those of a scene of `source` cells, again and again."""
+        path = self.folder / f"repeated-{edge}-{bands}.tif"
+        made = self.make("GeoTIFF plain pixel", source, bands, "int16")
+        if not path.exists():
+            repeat_blocks(made.path, path.with_suffix(".part"), edge)
+            path.with_suffix(".part").rename(path)
+        return replace(made, path=path, shape=(edge, edge))
+
     def drop(self, scene: Scene) -> None:
         """Remove a scene that is not needed any more."""
         for path in self.folder.glob(f"{scene.path.stem}.*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _write(path: Path, driver: str, options: dict[str, str], edge: int, bands: int, dtype: str) -> None:
@@ -156,12 +169,12 @@ def _write_raster(path: Path, driver: str, options: dict[str, str], edge: int, b
     if driver == "GTiff":
         profile |= {"tiled": True, "blockxsize": EDGE, "blockysize": EDGE, "num_threads": "all_cpus", "bigtiff": "yes"}
     with rasterio.open(path, "w", **profile) as file:
-        for row, strip in _strips(bands, edge, edge):
-            stored = strip if dtype == "float32" else np.rint(strip * 100).astype(dtype)
-            file.write(stored, window=Window(0, row, edge, strip.shape[1]))
         file.descriptions = names_of(bands)
         if dtype != "float32":
             file.scales = (0.01,) * bands
+        for row, strip in _strips(bands, edge, edge):
+            stored = strip if dtype == "float32" else np.rint(strip * 100).astype(dtype)
+            file.write(stored, window=Window(0, row, edge, strip.shape[1]))
 
 
 def _write_zarr(path: Path, edge: int, bands: int) -> None:

@@ -91,10 +91,10 @@ class Workload:
 def plsr(folder: Path, bands: int, quick: bool = False) -> Workload:
     """Partial least squares on the cell's bands."""
     X, y = _training(bands, _FEW)
-    model = PLSRegression(10, scale=False).fit(X, y)
+    model = PLSRegression(min(10, bands), scale=False).fit(X, y)
     coef = np.asarray(model.coef_, np.float64).ravel()
     intercept = float(np.ravel(model.predict(np.zeros((1, bands))))[0])
-    head = LinearHead(coef, intercept, 10, np.ones(bands))
+    head = LinearHead(coef, intercept, min(10, bands), np.ones(bands))
     # Values that are the linear model's to the last digit, so that an unbounded fit finds it again.
     line = X @ coef + intercept
     return _of_cells(

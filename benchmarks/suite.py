@@ -1,0 +1,148 @@
+"""The map engine against the limits of the machine and against what people use: one command, one page.
+
+    python benchmarks/suite.py --out FOLDER                 # all of it; about half an hour
+    python benchmarks/suite.py --out FOLDER --long          # the scene of 400 million cells too
+    python benchmarks/suite.py --out FOLDER --only plsr,cnn --resume
+    python benchmarks/suite.py --out FOLDER --quick         # small scenes: that it works, not how fast it is
+
+Leaves FOLDER/suite.json, written after every case, and FOLDER/suite.html. `--resume` keeps the cases that are there.
+Workloads: plsr (in every format), svr, forest, cnn, fusion; start, tiles, sizes. Peers that are not installed are named
+in the page with that reason; `pip install -e .[benchmarks]` brings those in Python, and Debian's r-cran-terra and
+r-cran-ranger R's. Scenes are kept in FOLDER/work until all cases are done: 10 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import rasterio
+from suite_parts.cases import Bench, Case, all_cases
+from suite_parts.page import write_page
+from suite_parts.peers import PEERS
+
+#: Peers whose packages geosoil itself needs; a quick run asks no others.
+DECLARED = ("rasterio loop", "apply_ufunc")
+_PACKAGES = ("geosoil", "numpy", "numba", "torch", "scikit-learn", "dask", "xarray", "rasterio", "zarr")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures are of."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.release()}",
+        "load": os.getloadavg()[0],
+    }
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that matter, and of the peers that are there."""
+    found = {"python": platform.python_version(), "gdal": rasterio.__gdal_version__}
+    for name in (*_PACKAGES, "pyspatialml", "xbatcher"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def earlier(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The cases of an earlier run of the same kind on the same machine; refuses others."""
+    if not path.exists():
+        return {}
+    results = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("quick", "versions", "peers"):
+        if results[name] != told[name]:
+            raise SystemExit(f"{path} is of another {name}: {results[name]}, not {told[name]}; leave out --resume")
+    if results["machine"]["cpu"] != told["machine"]["cpu"]:
+        raise SystemExit(f"{path} is of another machine; leave out --resume")
+    return {key: one for key, one in results["cases"].items() if "failed" not in one}
+
+
+def save(results: Mapping[str, Any], out: Path) -> None:
+    """Both files, each whole or as it was."""
+    part = out / "suite.json.part"
+    part.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    part.replace(out / "suite.json")
+    write_page(results, out / "suite.html")
+
+
+def run(case: Case, bench: Bench) -> dict[str, Any]:
+    """A case's record; what goes wrong in it is one too, so that the others are measured."""
+    start = time.perf_counter()
+    try:
+        found = case.run(bench)
+    except Exception as error:
+        found = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+    return found | {"seconds": round(time.perf_counter() - start, 1)}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    options = _options()
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    peers = tuple(options.peers.split(",")) if options.peers else DECLARED if options.quick else tuple(PEERS)
+    results: dict[str, Any] = {
+        "schema": 1, "quick": options.quick, "machine": machine(), "versions": versions(), "peers": list(peers),
+    }  # fmt: skip
+    kept = earlier(out / "suite.json", results) if options.resume else {}
+    wanted = options.only.split(",") if options.only else None
+    cases = [case for case in all_cases(options.quick) if wanted is None or case.workload in wanted]
+    results["cases"] = dict(kept)
+    bench = Bench(out / "work", options.quick, options.long, peers)
+    for place, case in enumerate(cases):
+        if case.key not in kept:
+            results["cases"][case.key] = run(case, bench)
+            save(results, out)
+        seconds = results["cases"][case.key]["seconds"]
+        told = "kept" if case.key in kept else results["cases"][case.key].get("failed", f"{seconds:.0f} s")
+        print(f"[{place + 1}/{len(cases)}] {case.key}: {told}", file=sys.stderr, flush=True)
+    save(results, out)
+    shutil.rmtree(bench.folder, ignore_errors=True)
+    failed = [key for key, one in results["cases"].items() if "failed" in one]
+    if failed:
+        raise SystemExit(f"{len(failed)} cases failed: {', '.join(failed)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for suite.json, suite.html and the scenes")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="keep the cases that are in suite.json")
+    parser.add_argument(
+        "--only", default="", help="workloads, with commas: plsr,svr,forest,cnn,fusion,start,tiles,sizes"
+    )
+    parser.add_argument("--peers", default="", help=f"with commas: {','.join(PEERS)}; default: all")
+    options = parser.parse_args()
+    known = {case.workload for case in all_cases(quick=False)}
+    for given, names in ((options.only, known), (options.peers, set(PEERS))):
+        strange = [name for name in given.split(",") if name and name not in names]
+        if strange:
+            parser.error(f"{', '.join(strange)}: not one of {', '.join(sorted(names))}")
+    return options
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of the peers
+    main()

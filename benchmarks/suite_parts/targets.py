@@ -1,0 +1,118 @@
+"""The targets of the suite, each reached or not, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Mark", "marks"]
+
+#: Least shares and ratios, and most seconds and shares, that the engine is to reach.
+LIMIT_SHARE, OVERHEAD, START_S, GROWTH = 0.6, 0.05, 3.0, 1.1
+#: Workload to how many times as fast as the best peer it is to be.
+RATIOS = {"cnn": 80.0, "plsr": 2.0, "svr": 5.0}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A target.
+
+    Attributes
+    ----------
+    case : str
+        What was measured.
+    target : str
+        What was to be reached.
+    seen : str
+        What was.
+    reached : bool
+        Whether it was.
+    reason : str
+        What bounds it, where it was not.
+    """
+
+    case: str
+    target: str
+    seen: str
+    reached: bool
+    reason: str = ""
+
+
+def marks(cases: Mapping[str, Mapping[str, Any]]) -> list[Mark]:
+    """All targets for which there is a measurement."""
+    return [mark for key, found in cases.items() if "failed" not in found for mark in _marks(key, found)]
+
+
+def _marks(key: str, found: Mapping[str, Any]) -> Iterator[Mark]:
+    workload = key.split(":")[0]
+    if workload == "start":
+        for name in ("plsr", "cnn"):
+            seen = found[name]
+            why = "" if seen < START_S else "loading of the libraries, see the profile of a start: python -X importtime"
+            yield Mark(f"{key}, {name}", f"first tile within {START_S:g} s", f"{seen:.2f} s", seen < START_S, why)
+    elif workload == "tiles":
+        seen = found["phases"]["engine"]
+        reached = seen < OVERHEAD
+        yield Mark(key, f"engine below {OVERHEAD:.0%}", f"{seen:.1%}", reached, "" if reached else _phases(found))
+    elif workload == "sizes":
+        yield _flat(key, found)
+    else:
+        yield _limit(key, workload, found)
+        if workload in RATIOS and found["ratios"]:
+            yield _against_peers(key, RATIOS[workload], found)
+
+
+def _flat(key: str, found: Mapping[str, Any]) -> Mark:
+    rows = found["sizes"]
+    growth = rows[-1]["tiles_s"] / rows[0]["tiles_s"]
+    text = f"{growth:.2f} times the cost a cell from {rows[0]['mpixels']:.3g} to {rows[-1]['mpixels']:.3g} Mpixel"
+    reached = growth <= GROWTH
+    return Mark(key, f"no more than {GROWTH:g} times", text, reached, "" if reached else "the tiles' times grow")
+
+
+def _limit(key: str, workload: str, found: Mapping[str, Any]) -> Mark:
+    """Forests are to be as fast as scikit-learn, all others at a share of the floor."""
+    seen = found["shares"]["tiles"]
+    if workload == "forest":
+        reached = seen >= 1
+        text = f"{seen:.2f} times scikit-learn's parallel predict in memory"
+        return Mark(key, "no slower than scikit-learn on a tile", text, reached, "" if reached else _phases(found))
+    reached = seen >= LIMIT_SHARE
+    why = "" if reached else _why_below(found)
+    return Mark(key, f"at least {LIMIT_SHARE:.0%} of the limit", f"{seen:.0%}", reached, why)
+
+
+def _why_below(found: Mapping[str, Any]) -> str:
+    """What takes the time that the limit does not hold."""
+    limit, ours = found["limit"], found["ours"]
+    parts = [_phases(found)]
+    if limit["decode_s"] > max(limit["read_s"], limit["compute_s"]):
+        share = min(1.0, found["shares"]["tiles_with_decoding"])
+        parts.append(
+            f"the format's own library takes {limit['decode_s']:.2f} s to make numbers of the bytes that are read in "
+            f"{limit['read_s']:.2f} s: {share:.0%} of a limit that counts it"
+        )
+    if ours["tiles_s"] < 1:
+        parts.append(f"the tiles take {ours['tiles_s']:.2f} s in all")
+    return "; ".join(parts)
+
+
+def _phases(found: Mapping[str, Any]) -> str:
+    phases = found["ours"]["phases"] if "ours" in found else found["phases"]
+    told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(phases.items(), key=lambda one: -one[1]))
+    return f"of the threads' time {told}"
+
+
+def _against_peers(key: str, least: float, found: Mapping[str, Any]) -> Mark:
+    name, ratio = min(found["ratios"].items(), key=lambda one: one[1])
+    reached = ratio >= least
+    why = ""
+    if not reached:
+        ours = found["ours"]
+        rest = ours["run_s"] - ours["tiles_s"] - ours["maps_s"]
+        why = (
+            f"of our {ours['run_s']:.2f} s tiles take {ours['tiles_s']:.2f}, finished maps with overviews, read back, "
+            f"{ours['maps_s']:.2f}, and model, scene and plan {rest:.2f}"
+        )
+    return Mark(key, f"{least:g} times the best peer", f"{ratio:.1f} times {name}", reached, why)
