@@ -16,9 +16,9 @@ from optuna.exceptions import ExperimentalWarning
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import replacing
+from geosoil.jobs.pool import ended_by_signals
 from geosoil.jobs.search_record import Record, fingerprint, recorded
 from geosoil.jobs.search_space import Space
-from geosoil.jobs.search_stop import ended_by_signals
 from geosoil.jobs.search_trials import Outcome, State, Stopping, Task, Workers, workers
 from geosoil.models.conv_head import CnnSettings
 from geosoil.models.loop import device_of
@@ -227,9 +227,12 @@ def search(
     space = _space(task, settings)
     key = fingerprint(_facts(settings, seed, place), X, y, fold, *([] if groups is None else [np.asarray(groups)]))
     _check_space(space)
+    fate = ("nothing was written", "run it again")
+    if folder is not None:
+        fate = ("finished trials are kept", "the same command goes on from there")
     with (
         _quiet_optuna(),
-        ended_by_signals(kept=folder is not None),
+        ended_by_signals(*fate),
         recorded(folder, key) as record,
         workers(task, min(num_workers, settings.together)) as ours,
     ):

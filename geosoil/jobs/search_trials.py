@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
 from time import process_time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +13,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from geosoil.errors import ModelError
-from geosoil.grid.sweep import SIGNALS
-from geosoil.jobs.pool import end_with_parent
+from geosoil.jobs.pool import process_pool
 from geosoil.models.conv_head import CnnSettings
 from geosoil.models.fold_training import train_folds
 
@@ -163,12 +159,8 @@ class Workers:
 _here: list[Task] = []
 
 
-def _arrive(task: Task) -> None:
-    # An interrupt from the keyboard reaches all processes; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+def _begin(task: Task) -> None:
     _here[:] = [task]
-    end_with_parent()
 
 
 def _train_here(meta: dict[str, Any], reference: Float64 | None) -> Outcome:
@@ -181,43 +173,5 @@ def workers(task: Task, count: int) -> Iterator[Workers]:
     if count <= 1 or task.device != "cpu":
         yield Workers(task)
         return
-    # Spawned, not forked: torch does not survive a fork.
-    others = set(active_children())
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_arrive, initargs=(task,))
-    with _broken_pipes_as_errors():
-        try:
-            _launch(pool, count)
-            yield Workers(task, pool)
-        except BaseException:
-            # A trial may take minutes, and nobody waits for it any more.
-            for process in set(active_children()) - others:
-                process.kill()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _broken_pipes_as_errors() -> Iterator[None]:
-    """Where a closed pipe ends the process, as in the command line, let the end of a worker not do so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGPIPE, before)
-
-
-def _launch(pool: ProcessPoolExecutor, count: int) -> None:
-    """Start all processes of a pool, deaf to signals until they have arrived.
-
-    One that a signal ends before it has read what it is sent would take this process along, by a broken pipe.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        for _ in range(count):  # a process for each, as none is idle so early
-            pool.submit(int)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with process_pool(count, _begin, (task,)) as pool:
+        yield Workers(task, pool)

@@ -46,10 +46,10 @@ def test_what_a_process_raises_is_raised_here_and_the_threads_are_as_before() ->
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_processes_end_with_the_one_that_started_them(name: str, tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(WORK)
-    parent = subprocess.Popen([sys.executable, tmp_path / "work.py", tmp_path], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen([sys.executable, tmp_path / "work.py", tmp_path], stderr=subprocess.PIPE, text=True)
     marks = [tmp_path / "0.pid", tmp_path / "1.pid"]
     deadline = time.monotonic() + 50
     while not all(mark.exists() and mark.read_text() for mark in marks):
@@ -57,6 +57,9 @@ def test_processes_end_with_the_one_that_started_them(name: str, tmp_path: Path)
         time.sleep(0.05)
     workers = [psutil.Process(int(mark.read_text())) for mark in marks]
     parent.send_signal(getattr(signal, name))
-    parent.wait()
+    _, said = parent.communicate(timeout=20)
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert alive == []
+    if name != "SIGKILL":
+        assert "what was not finished is lost" in said
+        assert "leaked" not in said
