@@ -20,6 +20,13 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
 @click.option("--tile-size", type=click.IntRange(128), help="Edge of the tiles, a multiple of 128 cells.")
 @click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory.")
 @click.option("--scheduler", metavar="ADDRESS", help="Of a dask.distributed cluster to map on.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where patch networks run.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier maps in OUT.")
 @click.option("--keep-going", is_flag=True, help="Leave tiles that cannot be read empty, and finish the rest.")
@@ -60,6 +67,7 @@ def command(
     tile_size: int | None,
     max_memory: str,
     scheduler: str | None,
+    device: Any,
     resume: bool,
     overwrite: bool,
     keep_going: bool,
@@ -103,6 +111,7 @@ def command(
         "tile_size": tile_size,
         "max_memory": max_memory,
         "num_workers": num_workers,
+        "device": device,
         "band_map": band_map,
         "align": align,
         "crs": crs,

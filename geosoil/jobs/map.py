@@ -25,6 +25,7 @@ from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
 from geosoil.io.lazy import footprint
+from geosoil.jobs.devices import DeviceName, find, place
 from geosoil.jobs.maprun import PROJECT, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
@@ -87,6 +88,7 @@ def map(
     max_memory: int | str = "4GB",
     num_workers: int | None = None,
     scheduler: str | None = None,
+    device: DeviceName = "cpu",
     resume: bool = False,
     overwrite: bool = False,
     keep_going: bool = False,
@@ -126,6 +128,9 @@ def map(
     scheduler : str, optional
         Address of a dask.distributed scheduler. Its workers read the scene and write tiles themselves, so both must be
         on storage that they share.
+    device : {"auto", "cpu", "cuda"}
+        Where patch networks run; all else runs on the CPU. Values of a GPU differ from the CPU's in their last digits,
+        so a run goes on only where it was begun.
     resume : bool
         Go on with a run that was stopped; begin one where there is none.
     overwrite : bool
@@ -173,7 +178,7 @@ def map(
     OutputError
         ``GS-OUTPUT-EXISTS``, ``GS-LOCKED``, ``GS-RESUME-KEY``, ``GS-NO-SPACE``, ``GS-NOT-WRITABLE``.
     ResourceError
-        ``GS-MEMORY``, ``GS-SCHEDULER``.
+        ``GS-MEMORY``, ``GS-SCHEDULER``, ``GS-DEVICE``.
     PartialError
         ``GS-TILES-MISSING``: with `keep_going`, when tiles could not be made.
     InterruptedRunError
@@ -201,10 +206,12 @@ def map(
         # The tiles that are there have a size, whatever the memory would allow today.
         tile_size = _earlier_tile_size(folder)
     check_options(co or {})
+    there = find(device, scheduler)
     points = None if samples is None else _points(samples)
     task, stack = prepare(
         models, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
     )
+    task = place(task, stack, there)
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
     command = redact(command)
     stop = Stop()
@@ -249,6 +256,7 @@ def plan(
     tile_size: int | None = None,
     max_memory: int | str = "4GB",
     num_workers: int | None = None,
+    device: DeviceName = "cpu",
     band_map: Mapping[str, str] | None = None,
     align: PathLike | None = None,
     crs: str | None = None,
@@ -273,10 +281,11 @@ def plan(
     >>> found.bands, [output.stem for output in found.outputs]
     (3, ['soc_0-5cm_mean', 'soc_5-15cm_mean'])
     """
+    there = find(device)
     task, stack = prepare(
         models, scene, statistics, "error", Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
     )
-    return _plan(task, stack, tile_size, max_memory, num_workers)
+    return _plan(place(task, stack, there), stack, tile_size, max_memory, num_workers)
 
 
 def predict(

@@ -113,6 +113,8 @@ def gather_facts(
         "nodata": repr(float(nodata)),
         "options": dict(sorted(options.items())),
         "tile_size": tile_size,
+        # Values of another device differ in their last digits.
+        "device": task.device.to_dict(),
     }
 
 

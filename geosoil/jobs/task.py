@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Cells, Float32, WindowReader
 
-__all__ = ["Abandoned", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work"]
+__all__ = ["Abandoned", "Device", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work", "whole_block"]
 
 Unseen = Literal["error", "missing"]
 _E = TypeVar("_E", bound=GeosoilError)
@@ -69,6 +69,29 @@ class Masking:
 
 
 @dataclass(frozen=True)
+class Device:
+    """Where the networks of a run are computed.
+
+    Attributes
+    ----------
+    kind : str
+        ``cpu`` or ``cuda``.
+    name : str
+        What the device calls itself.
+    precision : tuple of str
+        For each model ``half`` or ``single``, or ``cpu`` for one that is computed there; empty where all are.
+    """
+
+    kind: str = "cpu"
+    name: str = ""
+    precision: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"kind": self.kind, "name": self.name, "precision": list(self.precision)}
+
+
+@dataclass(frozen=True)
 class Task:
     """What a worker needs besides a tile: the models with the places of their bands, and the user's choices.
 
@@ -86,6 +109,8 @@ class Task:
         As in `Bundle.predict_block`.
     masking : Masking, optional
         What is left out of all maps; its flags are one layer more.
+    device : Device
+        Where the models' networks are.
     """
 
     models: tuple[Bundle, ...]
@@ -94,6 +119,7 @@ class Task:
     statistics: tuple[str, ...]
     unseen: Unseen
     masking: Masking | None = None
+    device: Device = Device()
 
     @property
     def outputs(self) -> tuple[Output, ...]:
@@ -150,7 +176,9 @@ class Task:
             if stopped():
                 raise Abandoned
             inside = maps[:, rows, columns]
-            block = _block(raw, rows, columns, self.halo) if isinstance(raw, np.ndarray) else raw.part(rows, columns)
+            block = (
+                whole_block(raw, rows, columns, self.halo) if isinstance(raw, np.ndarray) else raw.part(rows, columns)
+            )
             wanted = self._wanted(block, inside)
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
@@ -182,7 +210,7 @@ class Task:
         return wanted
 
 
-def _block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:
+def whole_block(raw: Float32, rows: slice, columns: slice, halo: int) -> Float32:
     """A block with its halo, always of the same shape; what lies beyond the tile's window is missing."""
     edge = BLOCK + 2 * halo
     part = raw[:, rows.start : rows.start + edge, columns.start : columns.start + edge]

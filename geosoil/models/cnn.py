@@ -334,10 +334,11 @@ class PatchPredictor:
         height, width = (edge - self.patch + 1 for edge in features.shape[:2])
         with one_thread(), torch.inference_mode():
             tile = torch.from_numpy(features).permute(2, 0, 1).unsqueeze(0)
-            return self.standard.keep(self._dense(tile, height, width).numpy())
+            return self.standard.keep(self.folded(tile, height, width).numpy())
 
     @cached_property
-    def _dense(self) -> DenseNets:
+    def folded(self) -> DenseNets:
+        """The networks as they run over whole tiles."""
         return compile_nets(
             self.spec,
             self.members,

@@ -8,7 +8,7 @@ the target's scale and the layer's depth fold into the weights. What several dep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -19,7 +19,7 @@ from geosoil.models.nets import NetSpec
 __all__ = ["DenseNets", "Stage", "compile_nets"]
 
 _EPS = 1e-5
-#: Batch that 1 x 1 convolutions are shaped to, and cells that go through them at once.
+#: Batch that 1 x 1 convolutions are shaped to, and cells that go through them at once on a processor.
 _BATCH, _PIECE = 16, 4096
 
 
@@ -63,6 +63,12 @@ class Stage:
             x = F.max_pool2d(x, 2, stride=1)
         return x
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> Stage:
+        """The stage with its numbers on a device."""
+        sign = None if self.sign is None else self.sign.to(device, dtype)
+        weight = self.weight.to(device, dtype, memory_format=torch.channels_last)
+        return replace(self, weight=weight, bias=self.bias.to(device, dtype), sign=sign)
+
 
 @dataclass(frozen=True, slots=True)
 class DenseNets:
@@ -74,23 +80,43 @@ class DenseNets:
         For each member what its depths share.
     heads : tuple of tuple of tuple of Stage
         For each member and depth what is its own; one chain for all depths of a multi-task network.
+    piece : int
+        Cells that go through 1 x 1 convolutions at once.
     """
 
     trunks: tuple[tuple[Stage, ...], ...]
     heads: tuple[tuple[tuple[Stage, ...], ...], ...]
+    piece: int = _PIECE
 
     def __call__(self, tile: Tensor, height: int, width: int) -> Tensor:
         """A tile (1, F, h + w - 1, ...) to (T, h, w), the mean over members."""
         total: Tensor | None = None
         for trunk, heads in zip(self.trunks, self.heads, strict=True):
-            found = _member(tile, trunk, heads, height, width)
+            found = _member(tile, trunk, heads, height, width, self.piece)
             total = found if total is None else total.add_(found)
         if total is None:
             raise ValueError("an ensemble has members")
         return total.div_(len(self.trunks)).T.reshape(-1, height, width)
 
+    def to(self, device: torch.device, *, half: bool = False, piece: int = _PIECE) -> DenseNets:
+        """The networks on a device, as exact as here, or in half precision but for their last layers.
 
-def _member(tile: Tensor, trunk: Sequence[Stage], heads: Sequence[Sequence[Stage]], height: int, width: int) -> Tensor:
+        What a network ends with is the value itself, which half precision would round to three digits.
+        """
+        dtype = torch.float16 if half else torch.float32
+
+        def chain(stages: Sequence[Stage], last: int) -> tuple[Stage, ...]:
+            kinds = [torch.float32 if place == last else dtype for place in range(len(stages))]
+            return tuple(stage.to(device, kind) for stage, kind in zip(stages, kinds, strict=True))
+
+        trunks = tuple(chain(trunk, -1) for trunk in self.trunks)
+        heads = tuple(tuple(chain(one, len(one) - 1) for one in member) for member in self.heads)
+        return DenseNets(trunks, heads, piece)
+
+
+def _member(
+    tile: Tensor, trunk: Sequence[Stage], heads: Sequence[Sequence[Stage]], height: int, width: int, piece: int
+) -> Tensor:
     """One member's outputs, (h w, T): first what looks round a cell, then what looks at the cell alone."""
     x, shared = tile, len(trunk)
     for place, stage in enumerate(trunk):
@@ -102,14 +128,14 @@ def _member(tile: Tensor, trunk: Sequence[Stage], heads: Sequence[Sequence[Stage
     if all(_pointwise(chain) for chain in heads):
         # All depths go on from the same cells, which are put in order once.
         cells = _cells_of(x, height, width)
-        return torch.cat([_pointwise_chain([*rest, *chain], cells, height * width) for chain in heads], dim=1)
+        return torch.cat([_pointwise_chain([*rest, *chain], cells, height * width, piece) for chain in heads], dim=1)
     parts = []
     for chain in heads:
         y, place = x, 0
         while not _pointwise(chain[place:]):
             y = chain[place](y)
             place += 1
-        parts.append(_pointwise_chain(chain[place:], _cells_of(y, height, width), height * width))
+        parts.append(_pointwise_chain(chain[place:], _cells_of(y, height, width), height * width, piece))
     return torch.cat(parts, dim=1)
 
 
@@ -127,19 +153,19 @@ def _cells_of(x: Tensor, height: int, width: int) -> Tensor:
     return F.pad(cells, (0, 0, 0, missing)) if missing else cells.contiguous()
 
 
-def _pointwise_chain(stages: Sequence[Stage], cells: Tensor, count: int) -> Tensor:
+def _pointwise_chain(stages: Sequence[Stage], cells: Tensor, count: int, size: int) -> Tensor:
     """1 x 1 convolutions over rows of cells, in pieces that stay in cache.
 
     Shaped as a batch of 16: on one thread torch hands 1 x 1 convolutions to its fast kernels from that size on.
     """
     parts = []
-    for piece in torch.split(cells, _PIECE):
+    for piece in torch.split(cells, size):
         y = piece.view(_BATCH, -1, 1, piece.shape[1]).permute(0, 3, 1, 2)
         for stage in stages[:-1]:
             y = stage(y)
         last = stages[-1]
         rows = y.permute(0, 2, 3, 1).reshape(len(piece), -1)
-        parts.append(F.linear(rows, last.weight[:, :, 0, 0], last.bias))
+        parts.append(F.linear(rows.to(last.weight.dtype), last.weight[:, :, 0, 0], last.bias))
     return torch.cat(parts)[:count]
 
 
