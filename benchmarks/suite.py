@@ -5,7 +5,8 @@
     python benchmarks/suite.py --out FOLDER --only plsr,cnn --resume
     python benchmarks/suite.py --out FOLDER --quick         # small scenes: that it works, not how fast it is
 
-Leaves FOLDER/suite.json, written after every case, and FOLDER/suite.html. `--resume` keeps the cases that are there.
+Leaves FOLDER/suite.json, written after every case, and at the end FOLDER/suite.html. `--resume` keeps the cases that are
+there.
 Workloads: plsr (in every format), svr, forest, cnn, fusion; start, tiles, sizes. Peers that are not installed are named
 in the page with that reason; `pip install -e .[benchmarks]` brings those in Python, and Debian's r-cran-terra and
 r-cran-ranger R's. Scenes are kept in FOLDER/work until all cases are done: 10 GB.
@@ -22,7 +23,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,15 @@ def earlier(path: Path, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save(results: Mapping[str, Any], out: Path) -> None:
-    """Both files, each whole or as it was."""
+    """The results, whole or as they were."""
     part = out / "suite.json.part"
     part.write_text(json.dumps(results, indent=1), encoding="utf-8")
     part.replace(out / "suite.json")
-    write_page(results, out / "suite.html")
+
+
+def _in_order(cases: dict[str, Any], quick: bool) -> dict[str, Any]:
+    """The cases in the order of the list, whatever was kept of which run."""
+    return {case.key: cases[case.key] for case in all_cases(quick) if case.key in cases}
 
 
 def run(case: Case, bench: Bench) -> dict[str, Any]:
@@ -96,9 +101,9 @@ def run(case: Case, bench: Bench) -> dict[str, Any]:
     return found | {"seconds": round(time.perf_counter() - start, 1)}
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run what was asked for."""
-    options = _options()
+    options = _options(words)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     peers = tuple(options.peers.split(",")) if options.peers else DECLARED if options.quick else tuple(PEERS)
@@ -113,18 +118,20 @@ def main() -> None:
     for place, case in enumerate(cases):
         if case.key not in kept:
             results["cases"][case.key] = run(case, bench)
+            results["cases"] = _in_order(results["cases"], options.quick)
             save(results, out)
         seconds = results["cases"][case.key]["seconds"]
         told = "kept" if case.key in kept else results["cases"][case.key].get("failed", f"{seconds:.0f} s")
         print(f"[{place + 1}/{len(cases)}] {case.key}: {told}", file=sys.stderr, flush=True)
     save(results, out)
+    write_page(results, out / "suite.html")
     shutil.rmtree(bench.folder, ignore_errors=True)
     failed = [key for key, one in results["cases"].items() if "failed" in one]
     if failed:
         raise SystemExit(f"{len(failed)} cases failed: {', '.join(failed)}")
 
 
-def _options() -> argparse.Namespace:
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for suite.json, suite.html and the scenes")
     parser.add_argument("--quick", action="store_true")
@@ -134,7 +141,7 @@ def _options() -> argparse.Namespace:
         "--only", default="", help="workloads, with commas: plsr,svr,forest,cnn,fusion,start,tiles,sizes"
     )
     parser.add_argument("--peers", default="", help=f"with commas: {','.join(PEERS)}; default: all")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     known = {case.workload for case in all_cases(quick=False)}
     for given, names in ((options.only, known), (options.peers, set(PEERS))):
         strange = [name for name in given.split(",") if name and name not in names]

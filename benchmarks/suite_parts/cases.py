@@ -23,7 +23,7 @@ from .workloads import Workload
 if TYPE_CHECKING:
     from geosoil.types import Float32
 
-__all__ = ["Bench", "Case", "all_cases"]
+__all__ = ["Bench", "Case", "Setting", "all_cases", "ask_peer"]
 
 #: Values of peers may differ by this share of the map's spread, and by as many steps of float32.
 _SPREADS, _STEPS = 1e-4, 8
@@ -216,7 +216,7 @@ def _measure(bench: Bench, setting: Setting) -> dict[str, Any]:
     best = min(ours, key=lambda run: run["run_s"])
     found["ours"] = {name: value for name, value in best.items() if name != "maps"}
     found["ours"]["tiles_s"] = min(run["tiles_s"] for run in ours)
-    found["peers"] = {name: _ask(bench, name, setting, values, peer_rounds) for name in bench.peers}
+    found["peers"] = {name: ask_peer(bench, name, setting, values, peer_rounds) for name in bench.peers}
     found["profile"] = profile(workload.model, scene, bench.out)
     return found | {"shares": _shares(found, scene.cells), "ratios": _ratios(found, scene.cells)}
 
@@ -253,7 +253,7 @@ def _ratios(found: dict[str, Any], cells: int) -> dict[str, float]:
     return {name: one["seconds"] / one["cells"] / ours for name, one in peers if one.get("counts")}
 
 
-def _ask(bench: Bench, name: str, setting: Setting, values: Float32, rounds: int) -> dict[str, Any]:
+def ask_peer(bench: Bench, name: str, setting: Setting, values: Float32, rounds: int) -> dict[str, Any]:
     """A peer's time and how far its values are off, or why there are none."""
     why = setting.left_out.get(name) or why_not(name, setting.workload, setting.scene)
     if why:
@@ -294,10 +294,11 @@ def _read_span(maps: list[str], span: Span) -> Float32:
 def _start(bench: Bench, edge: int, bands: int) -> dict[str, Any]:
     """Seconds from the command to its first tile, for models without and with torch."""
     scene = bench.scenes.make("GeoTIFF deflate band", edge, bands)
-    models = {"plsr": bench.model(workloads.plsr, bands, bench.quick), "cnn": bench.model(workloads.cnn, bands, 9)}
-    return {
-        name: min(first_tile(one.model, scene, bench.out) for _ in range(3)) for name, one in models.items()
-    }  # fmt: skip
+    models = {"plsr": bench.model(workloads.plsr, bands, bench.quick)}
+    if not bench.quick:
+        models["cnn"] = bench.model(workloads.cnn, bands, 9)
+    rounds = 1 if bench.quick else 3
+    return {name: min(first_tile(one.model, scene, bench.out) for _ in range(rounds)) for name, one in models.items()}
 
 
 def _tiles(bench: Bench, edge: int, bands: int, source: int) -> dict[str, Any]:

@@ -80,9 +80,20 @@ def _clocked(clock: Clock) -> Iterator[None]:
 
 
 def map_scene(
-    model: Path, scene: Scene, out: Path, *, tile_size: int | None = None, num_workers: int | None = None
+    model: Path,
+    scene: Scene,
+    out: Path,
+    *,
+    tile_size: int | None = None,
+    num_workers: int | None = None,
+    began: Callable[[], object] = bool,
 ) -> dict[str, Any]:
     """One run in this process.
+
+    Parameters
+    ----------
+    began : callable
+        Called when the first tile is about to be made.
 
     Returns
     -------
@@ -93,6 +104,8 @@ def map_scene(
     moments: dict[str, list[float]] = {}
 
     def progress(done: int, total: int, message: str) -> None:
+        if not moments:
+            began()
         moments.setdefault(message, []).append(time.perf_counter())
 
     shutil.rmtree(out, ignore_errors=True)
@@ -141,25 +154,27 @@ def profile(model: Path, scene: Scene, out: Path, *, most: int = 12) -> list[dic
     """Where the threads' time goes: the innermost function of geosoil, and what it called, by looking now and then."""
     seen: Counter[str] = Counter()
     done = threading.Event()
-    own = threading.get_ident()
 
-    def look() -> None:
-        watcher = threading.get_ident()
+    def watch() -> None:
         while not done.wait(_LOOK_S):
-            names = {one.ident: one.name for one in threading.enumerate()}
-            for ident, frame in sys._current_frames().items():
-                if ident not in (own, watcher) and names.get(ident, "").startswith("geosoil_"):
-                    seen[_place(frame)] += 1
+            _look(seen)
 
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
+    watcher = threading.Thread(target=watch, daemon=True)
     try:
-        map_scene(model, scene, out)
+        # Not before the first tile: a frame that is looked at keeps what it holds, such as a map that is being closed.
+        map_scene(model, scene, out, began=watcher.start)
     finally:
         done.set()
-        watcher.join()
+    watcher.join()
     total = max(1, sum(seen.values()))
     return [{"where": where, "share": count / total} for where, count in seen.most_common(most)]
+
+
+def _look(seen: Counter[str]) -> None:
+    """Count where the threads that make tiles and maps are."""
+    names = {one.ident: one.name for one in threading.enumerate()}
+    frames = sys._current_frames()
+    seen.update(_place(frames[ident]) for ident in list(frames) if names.get(ident, "").startswith("geosoil_"))
 
 
 def _place(frame: FrameType | None) -> str:

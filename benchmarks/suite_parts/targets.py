@@ -47,7 +47,7 @@ def marks(cases: Mapping[str, Mapping[str, Any]]) -> list[Mark]:
 def _marks(key: str, found: Mapping[str, Any]) -> Iterator[Mark]:
     workload = key.split(":")[0]
     if workload == "start":
-        for name in ("plsr", "cnn"):
+        for name in sorted(found.keys() & RATIOS.keys()):
             seen = found[name]
             why = "" if seen < START_S else "loading of the libraries, see the profile of a start: python -X importtime"
             yield Mark(f"{key}, {name}", f"first tile within {START_S:g} s", f"{seen:.2f} s", seen < START_S, why)
