@@ -5,8 +5,8 @@
     python benchmarks/suite.py --out FOLDER --only plsr,cnn --resume
     python benchmarks/suite.py --out FOLDER --quick         # small scenes: that it works, not how fast it is
 
-Leaves FOLDER/suite.json, written after every case, and at the end FOLDER/suite.html. `--resume` keeps the cases that are
-there.
+Leaves FOLDER/suite.json, written after every case, and at the end FOLDER/suite.html. `--resume` keeps the cases that
+are there.
 Workloads: plsr (in every format), svr, forest, cnn, fusion; start, tiles, sizes. Peers that are not installed are named
 in the page with that reason; `pip install -e .[benchmarks]` brings those in Python, and Debian's r-cran-terra and
 r-cran-ranger R's. Scenes are kept in FOLDER/work until all cases are done: 10 GB.
@@ -22,6 +22,7 @@ import platform
 import shutil
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(case: Case, bench: Bench) -> dict[str, Any]:
     try:
         found = case.run(bench)
     except Exception as error:
-        found = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+        found = {"failed": f"{type(error).__name__}: {str(error)[:300]}", "trace": traceback.format_exc()[-3000:]}
     return found | {"seconds": round(time.perf_counter() - start, 1)}
 
 

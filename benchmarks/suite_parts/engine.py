@@ -10,12 +10,13 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import geosoil
+import geosoil.jobs.present as present_module
 import geosoil.jobs.task as task_module
 from geosoil.grid.spool import Ledger
 from geosoil.io.rasterfile import MappedCells
@@ -60,7 +61,7 @@ class Clock:
 
 @contextmanager
 def _clocked(clock: Clock) -> Iterator[None]:
-    """Time the reading, predicting and writing of tiles, for as long as the block takes."""
+    """Time the reading, predicting and writing of tiles, and leave out project and report, which are not timed."""
     places: list[tuple[Any, str, str]] = [
         (Source, "read", "read"),
         (MappedCells, "pick", "read"),
@@ -69,14 +70,22 @@ def _clocked(clock: Clock) -> Iterator[None]:
         (task_module, "write_tile", "write"),
         (Ledger, "add", "write"),
     ]
-    before = [getattr(owner, name) for owner, name, _ in places]
-    for owner, name, phase in places:
-        setattr(owner, name, clock.timed(phase, getattr(owner, name)))
+    with ExitStack() as stack:
+        for owner, name, phase in places:
+            stack.enter_context(_replaced(owner, name, clock.timed(phase, getattr(owner, name))))
+        stack.enter_context(_replaced(present_module, "present", lambda *args: (None, None)))
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, other: Any) -> Iterator[None]:
+    """Another attribute for as long as the block takes."""
+    before = getattr(owner, name)
+    setattr(owner, name, other)
     try:
         yield
     finally:
-        for (owner, name, _), old in zip(places, before, strict=True):
-            setattr(owner, name, old)
+        setattr(owner, name, before)
 
 
 def map_scene(
