@@ -145,6 +145,8 @@ def test_targets_are_reached_from_their_bounds_on(
         "ours": {"tiles_s": 1.0, "run_s": 2.0, "maps_s": 0.5, "phases": {"read": 0.7, "compute": 0.3}},
         "shares": {"tiles": share, "tiles_with_decoding": 0.9},
         "ratios": {"slow": 2 * ratio, "best": ratio},
+        "ratios_finished": {"slow": 3 * ratio, "best": 2 * ratio},
+        "patch": 9,
     }
     seen = marks({key: found, "svr: broken": {"failed": "no room"}})
     assert [mark.reached for mark in seen] == reached

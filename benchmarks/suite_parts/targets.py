@@ -93,6 +93,12 @@ def _why_below(found: Mapping[str, Any]) -> str:
             f"the format's own library takes {limit['decode_s']:.2f} s to make numbers of the bytes that are read in "
             f"{limit['read_s']:.2f} s: {share:.0%} of a limit that counts it"
         )
+    again = ours["phases"]["read"] * ours["tiles_s"] / limit["decode_s"]
+    if found["patch"] > 1 and again > 1.5:
+        parts.append(
+            f"reading takes {again:.1f} times what it takes to decode the file once: blocks are decoded again for the "
+            "halos of the tiles beside"
+        )
     if ours["tiles_s"] < 1:
         parts.append(f"the tiles take {ours['tiles_s']:.2f} s in all")
     return "; ".join(parts)
@@ -113,6 +119,7 @@ def _against_peers(key: str, least: float, found: Mapping[str, Any]) -> Mark:
         rest = ours["run_s"] - ours["tiles_s"] - ours["maps_s"]
         why = (
             f"of our {ours['run_s']:.2f} s tiles take {ours['tiles_s']:.2f}, finished maps with overviews, read back, "
-            f"{ours['maps_s']:.2f}, and model, scene and plan {rest:.2f}"
+            f"{ours['maps_s']:.2f}, and model, scene and plan {rest:.2f}; "
+            f"{found['ratios_finished'][name]:.1f} times where the peer makes such maps too"
         )
     return Mark(key, f"{least:g} times the best peer", f"{ratio:.1f} times {name}", reached, why)
