@@ -329,7 +329,7 @@ def _start(bench: Bench, edge: int, bands: int) -> dict[str, Any]:
 
 def _tiles(bench: Bench, edge: int, bands: int, source: int) -> dict[str, Any]:
     """The engine's own share of the threads' time with many small tiles of the cheapest model."""
-    scene = bench.scenes.repeated(edge, bands, source)
+    scene = bench.scenes.repeated(edge, bands, source, 128)
     workload = bench.model(workloads.plsr, bands, bench.quick)
     found = map_scene(workload.model, scene, bench.out, tile_size=128)
     bench.scenes.drop(scene)
@@ -341,7 +341,7 @@ def _sizes(bench: Bench, edges: tuple[int, ...], bands: int, source: int) -> dic
     workload = bench.model(workloads.plsr, bands, bench.quick)
     rows = []
     for edge in (*edges, *((_LONG_SIZE,) if bench.long else ())):
-        scene = bench.scenes.repeated(edge, bands, source)
+        scene = bench.scenes.repeated(edge, bands, source, 256)
         found = min(
             (map_scene(workload.model, scene, bench.out, tile_size=256) for _ in range(3 if edge <= EDGE * 4 else 1)),
             key=lambda run: float(run["tiles_s"]),

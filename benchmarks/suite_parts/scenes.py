@@ -115,9 +115,9 @@ class Scenes:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def make(self, format: str, edge: int, bands: int, dtype: str = "float32") -> Scene:
-        """A scene of edge x edge cells; integers are hundredths."""
-        name = f"{format.replace(' ', '-')}-{edge}-{bands}-{dtype}".lower()
+    def make(self, format: str, edge: int, bands: int, dtype: str = "float32", block: int = EDGE) -> Scene:
+        """A scene of edge x edge cells; integers are hundredths; `block` is the edge of a GeoTIFF's tiles."""
+        name = f"{format.replace(' ', '-')}-{edge}-{bands}-{dtype}-{block}".lower()
         driver, options = FORMATS[format]
         ends = {"GTiff": ".tif", "COG": ".tif", "ENVI": ".dat", "Zarr": ".zarr"}
         path = self.folder / f"{name}{ends[driver]}"
@@ -125,16 +125,16 @@ class Scenes:
             part = self.folder / "part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
-            _write(part / path.name, driver, options, edge, bands, dtype)
+            _write(part / path.name, driver, options, edge, bands, dtype, block)
             for made in sorted(part.iterdir(), key=lambda one: one.name == path.name):
                 made.rename(self.folder / made.name)  # the file itself last, so that what is there is whole
             part.rmdir()
         return Scene(path, format, (edge, edge), tuple(range(bands)), 1.0 if dtype == "float32" else 0.01)
 
-    def repeated(self, edge: int, bands: int, source: int) -> Scene:
+    def repeated(self, edge: int, bands: int, source: int, block: int) -> Scene:
         """Integers of any size, whose blocks are those of a scene of `source` cells, again and again."""
-        path = self.folder / f"repeated-{edge}-{bands}.tif"
-        made = self.make("GeoTIFF plain pixel", source, bands, "int16")
+        path = self.folder / f"repeated-{edge}-{bands}-{block}.tif"
+        made = self.make("GeoTIFF plain pixel", source, bands, "int16", block)
         if not path.exists():
             repeat_blocks(made.path, path.with_suffix(".part"), edge)
             path.with_suffix(".part").rename(path)
@@ -149,25 +149,33 @@ class Scenes:
                 path.unlink()
 
 
-def _write(path: Path, driver: str, options: dict[str, str], edge: int, bands: int, dtype: str) -> None:
+def _write(path: Path, driver: str, options: dict[str, str], edge: int, bands: int, dtype: str, block: int) -> None:
     if driver == "Zarr":
         _write_zarr(path, edge, bands)
     elif driver == "COG":
         plain = path.with_name("plain.tif")
-        _write_raster(plain, "GTiff", {}, edge, bands, dtype)
+        _write_raster(plain, "GTiff", {}, edge, bands, dtype, block)
         rasterio.shutil.copy(str(plain), str(path), driver="COG", num_threads="all_cpus", **options)
         plain.unlink()
     else:
-        _write_raster(path, driver, options, edge, bands, dtype)
+        _write_raster(path, driver, options, edge, bands, dtype, block)
 
 
-def _write_raster(path: Path, driver: str, options: dict[str, str], edge: int, bands: int, dtype: str) -> None:
+def _write_raster(
+    path: Path, driver: str, options: dict[str, str], edge: int, bands: int, dtype: str, block: int
+) -> None:
     profile: dict[str, Any] = {
         "driver": driver, "width": edge, "height": edge, "count": bands, "dtype": dtype,
         "crs": CRS, "transform": TRANSFORM, **options,
     }  # fmt: skip
     if driver == "GTiff":
-        profile |= {"tiled": True, "blockxsize": EDGE, "blockysize": EDGE, "num_threads": "all_cpus", "bigtiff": "yes"}
+        profile |= {
+            "tiled": True,
+            "blockxsize": block,
+            "blockysize": block,
+            "num_threads": "all_cpus",
+            "bigtiff": "yes",
+        }
     with rasterio.open(path, "w", **profile) as file:
         file.descriptions = names_of(bands)
         if dtype != "float32":

@@ -54,7 +54,9 @@ def _marks(key: str, found: Mapping[str, Any]) -> Iterator[Mark]:
     elif workload == "tiles":
         seen = found["phases"]["engine"]
         reached = seen < OVERHEAD
-        yield Mark(key, f"engine below {OVERHEAD:.0%}", f"{seen:.1%}", reached, "" if reached else _phases(found))
+        each = 1000 * seen * found["tiles_s"] * found["num_workers"] / found["tiles"]
+        text = f"{seen:.1%}, {each:.2f} ms of a thread a tile"
+        yield Mark(key, f"engine below {OVERHEAD:.0%}", text, reached, "" if reached else _phases(found))
     elif workload == "sizes":
         yield _flat(key, found)
     else:
