@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -56,18 +57,14 @@ def chart(cases: Mapping[str, Mapping[str, Any]]) -> str:
     names = list(found)[::-1]
     figure = Figure(figsize=(11, 1.2 + 0.32 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    shares = [found[name]["shares"]["tiles"] for name in names]
-    left.barh(names, shares, color=[_HIT if one >= LIMIT_SHARE else _MISS for one in shares])
-    left.axvline(LIMIT_SHARE, color="black", linewidth=0.8)
-    left.set_xlabel("share of the limit (line: 60 %)")
-    ratios = [min(found[name]["ratios"].values(), default=0.0) for name in names]
-    right.barh(names, ratios, color=[_colour(name, ratio) for name, ratio in zip(names, ratios, strict=True)])
-    for place, name in enumerate(names):
-        least = RATIOS.get(name.split(":")[0])
-        if least is not None:
-            right.plot([least, least], [place - 0.4, place + 0.4], color="black", linewidth=1.2)
+    shares = {name: found[name]["shares"]["tiles"] for name in names}
+    _bars(left, shares, {name: 1.0 if name.startswith("forest:") else LIMIT_SHARE for name in names})
+    left.set_xlabel("share of the limit (lines: targets)")
+    ratios = {name: min(found[name]["ratios"].values(), default=0.0) for name in names}
+    _bars(right, ratios, {name: RATIOS[name.split(":")[0]] for name in names if name.split(":")[0] in RATIOS})
     right.set_xscale("log")
-    right.set_xlabel("times as fast as the best peer (line: target)")
+    right.axvline(1, color="grey", linewidth=0.6)
+    right.set_xlabel("times as fast as the best peer (lines: targets)")
     named = {"reached": _HIT, "not reached": _MISS, "no target": _BESIDE}
     figure.legend(
         handles=[Patch(color=colour, label=label) for label, colour in named.items()],
@@ -81,8 +78,12 @@ def chart(cases: Mapping[str, Mapping[str, Any]]) -> str:
     return svg[svg.index("<svg") :]
 
 
-def _colour(name: str, ratio: float) -> str:
-    least = RATIOS.get(name.split(":")[0])
-    if least is None:
-        return _BESIDE
-    return _HIT if ratio >= least else _MISS
+def _bars(axes: Axes, seen: Mapping[str, float], targets: Mapping[str, float]) -> None:
+    """A bar a case, with a line where its target is."""
+    colours = [
+        _BESIDE if name not in targets else _HIT if one >= targets[name] else _MISS for name, one in seen.items()
+    ]
+    axes.barh(list(seen), list(seen.values()), color=colours)
+    for place, name in enumerate(seen):
+        if name in targets:
+            axes.plot([targets[name]] * 2, [place - 0.45, place + 0.45], color="black", linewidth=1.2)
