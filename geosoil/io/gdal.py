@@ -18,7 +18,7 @@ from .addresses import gdal_path, is_remote, suffix
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["CACHE_BYTES", "Handle", "borrow", "gdal_env", "open_dataset"]
+__all__ = ["CACHE_BYTES", "Handle", "borrow", "close_idle", "gdal_env", "open_dataset"]
 
 #: GDAL's block cache. Its default, 5 % of the machine's memory, can be most of a run's peak.
 CACHE_BYTES = 64 * 2**20
@@ -130,6 +130,12 @@ class _Idle:
         for _, old in surplus:
             old.close()
 
+    def close(self) -> None:
+        with self._lock:
+            old, self._open = self._open, []
+        for _, dataset in old:
+            dataset.close()
+
     def forget(self) -> None:
         """In a forked child: the file offsets are shared with the parent, so leave its handles alone."""
         self._lock = threading.Lock()
@@ -139,6 +145,11 @@ class _Idle:
 _idle = _Idle(MOST_IDLE)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.forget)
+
+
+def close_idle() -> None:
+    """Close the files that nobody reads from, with the blocks that they keep; the next read opens them again."""
+    _idle.close()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import rasterio
 from affine import Affine
 from odc.geo.crs import CRS
@@ -40,6 +41,8 @@ NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "
 
 # Largest VRT that is read as text, bytes.
 _MOST_VRT = 50 * 2**20
+# Blocks of a TIFF are looked at in so many steps along each axis.
+_LOOKS = 3
 # Sources of a VRT, and what in them leads to the network.
 _VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
@@ -213,7 +216,37 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         masked=any(MaskFlags.per_dataset in one or MaskFlags.alpha in one for one in flags),
         south_up=south_up,
         raw=RawLayout.of(handle, dataset),
+        kept=_kept(handle, dataset),
     )
+
+
+def _kept(handle: Handle, dataset: DatasetReader) -> int:
+    """Bytes that GDAL keeps of an open TIFF: the block that it decoded last, of all bands where they lie together.
+
+    Of a compressed block also the bytes as they are stored, here the most of some blocks, and a quarter more.
+    """
+    if dataset.driver != "GTiff":
+        return 0
+    told = dataset.tags(ns="IMAGE_STRUCTURE")
+    together = dataset.count > 1 and told.get("INTERLEAVE") == "PIXEL"
+    cells = max(rows * columns for rows, columns in dataset.block_shapes)
+    block = cells * np.dtype(dataset.dtypes[0]).itemsize * (dataset.count if together else 1)
+    stored = 0
+    if "COMPRESSION" in told:
+        sizes = [] if is_remote(handle.address) else _stored(dataset)
+        stored = min(block, 5 * max(sizes) // 4) if sizes else block
+    return (block if together else 0) + stored
+
+
+def _stored(dataset: DatasetReader) -> list[int]:
+    """Bytes of some blocks of a TIFF, spread over it, as they are stored."""
+    rows, columns = dataset.block_shapes[0]
+    downs, rights = (
+        {share * (-(-cells // edge) - 1) // _LOOKS for share in range(_LOOKS + 1)}
+        for cells, edge in ((dataset.height, rows), (dataset.width, columns))
+    )
+    found = [dataset.get_tag_item(f"BLOCK_SIZE_{right}_{down}", "TIFF", bidx=1) for down in downs for right in rights]
+    return [int(size) for size in found if size]
 
 
 def _formats(dataset: DatasetReader, indexes: list[int]) -> tuple[BandFormat, ...]:

@@ -17,7 +17,7 @@ from .rasterfile import FileStack
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["footprint", "lazy_array", "reader_of"]
+__all__ = ["footprint", "kept_by_files", "lazy_array", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,12 @@ def footprint(array: Any, *, by_cells: bool = False) -> tuple[int, int]:
         return 2, 0
     copies, shared = reader.footprint()
     return (0 if by_cells and reader.cells((0, 1), (0, 1)) is not None else copies), shared
+
+
+def kept_by_files(array: Any) -> int:
+    """Bytes that the open files of each thread keep, besides the windows that it reads."""
+    reader = reader_of(array) if isinstance(array, da.Array) else None
+    return reader.kept() if isinstance(reader, FileStack) else 0
 
 
 def reader_of(array: da.Array) -> WindowReader | None:

@@ -78,6 +78,8 @@ class RasterFile:
         Whether the file stores the southernmost row first.
     raw : RawLayout or None
         Where its numbers are, for a file that holds nothing else; GDAL is then not needed for them.
+    kept : int
+        Bytes of a block, decoded and as stored, that GDAL keeps for each time that the file is open.
     """
 
     handle: Handle
@@ -87,6 +89,7 @@ class RasterFile:
     masked: bool = False
     south_up: bool = False
     raw: RawLayout | None = None
+    kept: int = 0
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("geosoil.RasterFile", self.handle.address, self.handle.stamp, self.formats, self.masked, self.south_up)
@@ -283,6 +286,10 @@ class FileStack:
         """Memory of reading: how often a window is held, and bytes for each of its rows that all threads share."""
         each = [file.footprint() for file in self.files]
         return max(copies for copies, _ in each), sum(shared for _, shared in each)
+
+    def kept(self) -> int:
+        """Bytes that each thread's open files keep, besides the windows that it reads."""
+        return sum(0 if file.is_mapped else file.kept for file in self.files)
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `lazy.WindowReader`."""

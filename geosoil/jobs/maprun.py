@@ -22,6 +22,7 @@ from geosoil.grid.tiles import Tile
 from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
+from geosoil.io.gdal import close_idle
 from geosoil.io.rawfile import release_maps
 from geosoil.jobs.plan import Plan
 from geosoil.jobs.provenance import (
@@ -283,7 +284,9 @@ class MapRun:
                 try:
                     sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
                 finally:
+                    # The scene is not read any more; what its open files keep is for the writing of the maps.
                     release_maps()
+                    close_idle()
             else:
                 sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
 

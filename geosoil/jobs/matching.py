@@ -17,7 +17,8 @@ from geosoil.bands import Bands, match_bands, match_wavelengths
 from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.grid.patches import read_window
 from geosoil.io.addresses import is_remote
-from geosoil.io.lazy import reader_of
+from geosoil.io.gdal import close_idle
+from geosoil.io.lazy import kept_by_files, reader_of
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
@@ -32,6 +33,8 @@ Models = Bundle | PathLike | Sequence[Bundle | PathLike]
 Scene = Source | Sequence[Source]
 #: What a note says of which the file tells nothing.
 _GUESSED = ": taken as "
+#: Bytes of a file's block up to which a corner is read before memory is planned; a larger one may not fit.
+_MOST_WARM = 64 * 2**20
 #: Band that a land-use raster becomes.
 _LAND_USE = "land use"
 
@@ -160,10 +163,12 @@ def prepare(
 
 def _warm_up_reading(stack: xr.DataArray) -> None:
     """Read a corner of a scene of files: what the reading compiles is then there before memory is planned."""
-    if stack.chunks is None or reader_of(stack.data) is None:
+    if stack.chunks is None or reader_of(stack.data) is None or kept_by_files(stack.data) > _MOST_WARM:
         return
     with suppress(InputError):  # what cannot be read is said when its tile is made
         read_window(stack, (0, min(2, stack.sizes["y"])), (0, min(2, stack.sizes["x"])))
+    # The plan counts what open files keep for each worker; these would be counted twice.
+    close_idle()
 
 
 def _load(models: Models) -> list[Bundle]:

@@ -137,6 +137,7 @@ def make_plan(
     max_memory: int,
     num_workers: int,
     footprint: tuple[int, int] = (2, 0),
+    kept: int = 0,
 ) -> Plan:
     """The largest tiles, and the most workers, that fit in the memory.
 
@@ -144,6 +145,8 @@ def make_plan(
     ----------
     footprint : (int, int)
         Memory of reading: how often a worker holds a window, and bytes for each of its rows that all workers share.
+    kept : int
+        Bytes that the open files of each worker keep.
 
     Raises
     ------
@@ -167,7 +170,7 @@ def make_plan(
         read = copies * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
         maps = 2 * 4 * layers * width * height
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
-        return read + maps + block
+        return read + maps + block + kept
 
     sizes = (tile_size,) if tile_size is not None else _sizes(rows, columns, num_workers)
     tries = [(size, count) for count in range(num_workers, 0, -1) for size in sizes]

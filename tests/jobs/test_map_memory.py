@@ -6,11 +6,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import psutil
+import pytest
 import rasterio
+from affine import Affine
 from rasterio.windows import Window
 
-from .mapping import make_model, make_stack
+import geosoil
+from geosoil.errors import ResourceError
+from geosoil.io.gdal import close_idle
+from geosoil.io.lazy import kept_by_files
+
+from .mapping import BANDS, make_model, make_stack
 
 LIMIT = 1_000_000_000
 #: Maps a small scene to its end, and all tiles of a large one; tells the peaks and whether the limit is in force.
@@ -53,6 +63,7 @@ def make_large(small: Path, large: Path, edge: int) -> None:
             file.descriptions = source.descriptions
 
 
+@pytest.mark.timeout(180)
 def test_a_process_of_the_least_memory_maps_scenes_of_any_size(tmp_path: Path) -> None:
     make_model(tmp_path / "soc.gsm", kind="rf")
     make_stack(tmp_path / "small.tif", (256, 256), missing=0.0)
@@ -66,3 +77,57 @@ def test_a_process_of_the_least_memory_maps_scenes_of_any_size(tmp_path: Path) -
     # GDAL's cache fills up to its 64 MiB; held as a whole, the large scene would take 201 MB, and its tiles 134.
     assert told["large"] <= told["small"] + 100e6, told
     assert len(list((tmp_path / "large").glob(".geosoil-*/*.f32"))) == 1
+
+
+def make_blocks(path: Path, edge: int, *, count: int = 3, **profile: Any) -> Path:
+    """A scene whose blocks are as large as it is."""
+    made = {
+        "driver": "GTiff", "width": edge, "height": edge, "count": count, "dtype": "float32", "tiled": True,
+        "blockxsize": edge, "blockysize": edge, "crs": "EPSG:32755", "transform": Affine(30, 0, 0, 0, -30, 0),
+        "interleave": "pixel", "compress": "deflate", "zlevel": 1, **profile,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **made) as file:
+        for index in file.indexes:
+            file.write(np.full((edge, edge), index, np.float32), index)
+        file.descriptions = [*BANDS, *(f"other {place}" for place in range(count))][:count]
+    return path
+
+
+class TestBlocks:
+    """What GDAL keeps of a file's own blocks, which may be much larger than tiles, is in the plan."""
+
+    def test_each_worker_is_planned_with_a_block_of_all_bands(self, tmp_path: Path) -> None:
+        model = make_model(kind="rf")
+        paths = [make_blocks(tmp_path / f"{edge}.tif", edge, compress="none", count=9) for edge in (512, 1024)]
+        small, large = (geosoil.plan(model, path, tile_size=128, num_workers=2).memory["workers"] for path in paths)
+        assert large - small == 2 * 9 * 4 * (1024**2 - 512**2)
+
+    def test_a_block_that_does_not_fit_is_refused_before_it_is_read_by_workers(self, tmp_path: Path) -> None:
+        model, path = make_model(kind="rf"), make_blocks(tmp_path / "s.tif", 2048, count=6)
+        needed = psutil.Process().memory_info().rss + 350_000_000
+        with pytest.raises(ResourceError) as caught:
+            geosoil.map(model, path, tmp_path / "maps", max_memory=needed, num_workers=2, tile_size=128)
+        assert caught.value.code == "GS-MEMORY"
+        assert not (tmp_path / "maps").exists()
+
+    def test_what_is_planned_is_what_an_open_file_takes(self, tmp_path: Path) -> None:
+        array = geosoil.open_scene(make_blocks(tmp_path / "s.tif", 1024, count=20)).data
+        kept = kept_by_files(array)
+        block = 20 * 4 * 1024**2
+        assert block < kept < 1.1 * block, "constant cells take little room as they are stored"
+        close_idle()
+        before = psutil.Process().memory_info().rss
+        array[:, :1, :1].compute()
+        opened = psutil.Process().memory_info().rss - before
+        # GDAL's own cache of 64 MiB, which the plan counts apart, fills too.
+        assert 0.8 * block < opened < kept + 80 * 2**20
+        close_idle()
+        assert before + opened - psutil.Process().memory_info().rss > 0.7 * block
+
+    def test_bands_apart_and_plain_numbers_keep_little(self, tmp_path: Path) -> None:
+        apart = make_blocks(tmp_path / "apart.tif", 512, interleave="band")
+        plain = make_blocks(tmp_path / "plain.tif", 512, interleave="band", compress="none")
+        block = 4 * 512**2
+        assert 0 < kept_by_files(geosoil.open_scene(apart).data) <= block
+        assert kept_by_files(geosoil.open_scene(plain).data) == 0
+        assert kept_by_files(np.zeros(3)) == 0
