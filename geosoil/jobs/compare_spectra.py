@@ -185,11 +185,24 @@ def _possible(variants: Sequence[SpectraVariant], data: PairSet) -> list[Spectra
 
 
 def schemes_of(study: Study, data: PairSet) -> list[str]:
-    """How samples are held out; not in space where they have no places."""
+    """How samples are held out; not in space where they have no places.
+
+    Raises
+    ------
+    InputError
+        ``GS-FOLDS``: nothing but spatial folds is asked for, and there are no places.
+    """
     schemes: list[str] = [one for one in study.compare.schemes if one != "spatial" or data.points is not None]
+    if not schemes:
+        raise InputError(
+            "spatial folds need places, and the spectra come from tables without any",
+            code="GS-FOLDS",
+            details=["compare.schemes: spatial"],
+            hint='add a cube under [scene], or take random folds: schemes = ["random"]',
+        )
     if len(schemes) < len(study.compare.schemes):
         log.warning("the spectra come from tables without places: no spatial folds")
-    return schemes or ["random"]
+    return schemes
 
 
 def _repeat(

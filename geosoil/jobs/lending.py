@@ -99,10 +99,30 @@ def library_on(data: PairSet, study: Study, library: xr.DataArray) -> PairSet:
         log.warning("%d of the samples' bands are cut: the library lacks them", len(data.bands) - len(found.kept))
         data = data.of_bands(found.kept)
     check_sources(found.source, config.nearby)
-    data = replace(data, library=found, report={**data.report, "library": found.report})
+    if short := _short_tables(library):
+        named = ", ".join(f"{one['table']} ({one['from_nm']:g} to {one['to_nm']:g} nm)" for one in short)
+        log.warning(
+            "%d tables of the library (%d spectra) are left out, as they do not reach over all bands of the samples: "
+            "%s; a narrower range_nm under [library] takes them, and cuts these bands",
+            len(short),
+            sum(one["spectra"] for one in short),
+            named,
+        )
+    data = replace(data, library=found, report={**data.report, "library": {**found.report, "short": short}})
     for place, soil in enumerate(data.properties):
         _check_values(data, place, study.how(soil.code).transform or soil.transform)
     return data
+
+
+def _short_tables(library: xr.DataArray) -> list[dict[str, Any]]:
+    """The tables of spectra that were read and left out again, since they do not cover the range."""
+    report = library.attrs.get("report", {})
+    gone = {one["table"] for one in report.get("left_out", ())}
+    return [
+        {key: one[key] for key in ("table", "spectra", "from_nm", "to_nm")}
+        for one in report.get("tables", ())
+        if one["table"] in gone
+    ]
 
 
 def _check_values(data: PairSet, place: int, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -42,4 +42,12 @@ def library_section(report: Mapping[str, Any]) -> Section:
     lost["with missing bands"] = report.get("missing", 0)
     others = "; ".join(f"{number} {why}" for why, number in lost.items() if number)
     rest = (f"Of its {report['samples']} samples are not used besides: {others}.",) if others else ()
-    return Section("Library", (told, *rest), tables=(("", table),))
+    return Section("Library", (told, *rest, *_short(report.get("short", ()))), tables=(("", table),))
+
+
+def _short(tables: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What was left out since it does not reach over the samples' bands."""
+    named = "; ".join(
+        f"{one['table']} ({one['spectra']} spectra, {one['from_nm']:g} to {one['to_nm']:g} nm)" for one in tables
+    )
+    return (f"Left out, as they do not reach over all bands of the samples: {named}.",) if named else ()

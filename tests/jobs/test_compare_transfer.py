@@ -153,6 +153,14 @@ class TestLines:
         table = pd.read_csv(tmp_path / "out" / "table.csv")
         assert table.groupby("property")["model"].count().tolist() == [2, 2]
 
+    def test_random_folds_do_not_stand_in_for_spatial_ones_that_were_asked_for_alone(
+        self, site: Path, tmp_path: Path
+    ) -> None:
+        study = lent_study(site, compare={"schemes": ["spatial"], "repeats": 1})
+        with pytest.raises(InputError, match="spatial folds need places") as caught:
+            compare(study, tmp_path / "out")
+        assert caught.value.code == "GS-FOLDS"
+
 
 class TestStops:
     """A stopped comparison goes on to the tables of an undisturbed one, and workers do not matter."""

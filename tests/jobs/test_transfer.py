@@ -307,3 +307,28 @@ def test_copies_that_left_the_library_are_told_in_model_and_reports(tmp_path: Pa
     text = (site / "soc.html").read_text(encoding="utf-8") + told + "".join(summary(model))
     assert not [word for word in ("optical", "sensor", "mask", "cell", "scene", "satellite", "outside") if word in text]
     assert "with spectra that lack bands" in text
+
+
+def test_tables_that_do_not_reach_over_the_samples_bands_are_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = make_lent(tmp_path)
+    far = pd.read_parquet(site / "library" / "far.parquet")
+    short = far.drop(columns=["1000", "1020"])
+    short.to_parquet(site / "library" / "far.parquet", index=False)
+    study = lent_study(site, transfer={"kind": "local"}, validation={"folds": 2})
+    data = build_transfer(study)
+    assert data.library is not None
+    assert set(data.library.source) == {"near"}
+    assert data.report["library"]["short"] == [{"table": "far", "spectra": 80, "from_nm": 1040.0, "to_nm": 2400.0}]
+    assert "far (1040 to 2400 nm)" in caplog.text
+    transfer(study, site / "soc.gsm", report=site / "soc.html")
+    text = (site / "soc.html").read_text(encoding="utf-8")
+    assert "far (80 spectra, 1040 to 2400 nm)" in text
+
+    caplog.clear()
+    whole = build_transfer(lent_study(site, library={"range_nm": [1040.0, 2400.0]}))
+    assert whole.library is not None
+    assert set(whole.library.source) == {"near", "far"}
+    assert whole.wavelength_nm.min() == 1040.0
+    assert "do not reach" not in caplog.text
