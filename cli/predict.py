@@ -14,7 +14,12 @@ from .options import as_json, emit, log_options, start_logging
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("spectra", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--statistic", "statistics", multiple=True, help="mean, or a quantile such as Q0.05; may be given again.")
+@click.option(
+    "--statistic",
+    "statistics",
+    multiple=True,
+    help="mean, or a quantile such as Q0.05; may be given again, or with commas.",
+)
 @click.option("--quantity", type=click.Choice(["reflectance", "percent", "absorbance"]), help="What a table holds.")
 @click.option("--id", "id_column", help="Column with the names of the samples.")
 @click.option("--splice", is_flag=True, help="Remove the steps of a field spectrometer at 1000 and 1830 nm.")
@@ -50,7 +55,8 @@ def command(
         model,
         spectra,
         out,
-        statistics=statistics or ("mean", "Q0.05", "Q0.95"),
+        statistics=tuple(one.strip() for text in statistics for one in text.split(",") if one.strip())
+        or ("mean", "Q0.05", "Q0.95"),
         quantity=quantity,
         id=id_column,
         splice=splice,

@@ -18,6 +18,7 @@ from geosoil.models.explained import Drawing, Subject
 from geosoil.report.absorptions import constituents_at
 from geosoil.report.attributions import Against, Shown, figure_names, write_attributions
 from geosoil.report.html import png
+from geosoil.report.importance import Window
 from geosoil.soil import Target
 
 if TYPE_CHECKING:
@@ -278,10 +279,8 @@ def summary(found: Explanation) -> str:
         if "windows" in told:
             for window in told["windows"][:5]:
                 absorbs = "; ".join(window["constituents"][:3])
-                lines.append(
-                    f"  {window['first_nm']:.0f}-{window['last_nm']:.0f} nm: {100 * window['share']:.1f} %"
-                    + (f"   {absorbs}" if absorbs else "")
-                )
+                label = Window(window["first_nm"], window["last_nm"], window["share"]).label
+                lines.append(f"  {label}: {100 * window['share']:.1f} %" + (f"   {absorbs}" if absorbs else ""))
         else:
             lines += [f"  {top['input']}: {100 * top['share']:.1f} %" for top in told["top"][:5]]
         if "against" in told:

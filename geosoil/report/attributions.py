@@ -217,11 +217,14 @@ def _listed(one: Shown) -> pd.DataFrame:
 
 
 def _changes(against: Against) -> pd.DataFrame:
-    rows = against.changes.head(20)
+    every = against.changes
+    # Where there are many, those that matter most to either model: not the first kind alone.
+    weight = every[["own", "other"]].max(axis=1)
+    rows = every.loc[weight.sort_values(ascending=False, kind="stable").index[:20].sort_values()]
     return pd.DataFrame(
         {
             "": rows["change"],
-            "window": [f"{a:.0f}-{b:.0f} nm" for a, b in zip(rows["first"], rows["last"], strict=True)],
+            "window": [Window(a, b, 0.0).label for a, b in zip(rows["first"], rows["last"], strict=True)],
             against.names[0]: [f"{100 * value:.1f} %" for value in rows["own"]],
             against.names[1]: [f"{100 * value:.1f} %" for value in rows["other"]],
             "known to absorb there": [text or _NOTHING for text in rows["constituents"]],

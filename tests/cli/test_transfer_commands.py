@@ -88,9 +88,10 @@ class TestCommands:
         ]  # fmt: skip
         again = typed("predict", "soc.gsm", "lab.csv", "out.csv", "-q")
         assert again.code == 4
-        more = typed("predict", "soc.gsm", "lab.csv", "out.csv", "--overwrite", "--statistic", "Q0.5", "--json", "-q")
+        asked = ("--statistic", "Q0.5,mean", "--json", "-q")  # with commas, as `geosoil map` takes them
+        more = typed("predict", "soc.gsm", "lab.csv", "out.csv", "--overwrite", *asked)
         assert more.code == 0, more.err
-        assert list(more.json["predictions"][0]) == ["sample", "soc_Q0.5_g_per_kg"]
+        assert list(more.json["predictions"][0]) == ["sample", "soc_Q0.5_g_per_kg", "soc_mean_g_per_kg"]
 
     def test_compare_runs_the_ways_of_the_study(self, typed: Command, farm: Path) -> None:
         ran = typed("compare", "study.toml", "out", "--repeats", 1, "-j", 1, "--json", "-q")
