@@ -511,9 +511,10 @@ def _check_values(codes: Sequence[str], values: Float64, least: int) -> None:
 
 
 def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
+    placed = "outside" in report  # spectra of a table lie on no cells, and nothing masks them
     lost = {
         "outside the scene": len(report.get("outside", ())),
-        "on cells without data": len(report.get("no_data", ())),
+        "on cells without data" if placed else "with spectra that lack bands": len(report.get("no_data", ())),
         "on masked cells (cloud, vegetation, water ...)": len(report.get("masked", ())),
         "without a laboratory spectrum": len(report.get("without_laboratory", ())),
         "with a spectrum, but no values under its name": int(report.get("without_samples", 0)),
@@ -527,5 +528,5 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
         ],
         hint='say which column names the samples: id = "..." in [samples] and in [spectra]'
         if report.get("without_samples") and not count
-        else "add samples; or set masks under [masks], such as use = false, when they take too much",
+        else "add samples" + "; or set masks under [masks], such as use = false, when they take too much" * placed,
     )

@@ -161,6 +161,13 @@ class TestBadInput:
         table(farm, "lab.csv", lambda one: one.head(3))
         told = refused("transfer", "study.toml", "a.gsm", "-q", exit=3, code="GS-SAMPLES-FEW")
         assert "3 samples are too few" in told
+        assert "mask" not in told  # no cube, nothing that could be masked
+
+    def test_spectra_that_all_lack_a_band(self, refused: Refused, farm: Path) -> None:
+        table(farm, "lab.csv", lambda one: one.assign(**{"1500": np.nan}))
+        told = refused("transfer", "study.toml", "a.gsm", "-q", exit=3, code="GS-SAMPLES-FEW")
+        assert "60 with spectra that lack bands" in told
+        assert "cell" not in told
 
     @pytest.mark.parametrize("command", ["transfer", "compare"])
     @pytest.mark.parametrize("name", ["lab.csv", "library"])
