@@ -18,7 +18,16 @@ from .addresses import gdal_path, is_remote, suffix
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["CACHE_BYTES", "Handle", "borrow", "close_idle", "gdal_env", "open_dataset"]
+__all__ = [
+    "CACHE_BYTES",
+    "SOURCES_EACH",
+    "Handle",
+    "borrow",
+    "bounded_sources",
+    "close_idle",
+    "gdal_env",
+    "open_dataset",
+]
 
 #: GDAL's block cache. Its default, 5 % of the machine's memory, can be most of a run's peak.
 CACHE_BYTES = 64 * 2**20
@@ -28,6 +37,12 @@ DRIVERS = ("GTiff", "ENVI", "JP2OpenJPEG")
 
 #: Most files kept open between reads; a stack of 134 single-band files fits, and so do common limits of 1024.
 MOST_IDLE = 192
+
+#: Sources of a mosaic (VRT) that each thread keeps open. A window touches nine that are as large as it is; GDAL reads
+#: it band by band, and a source that was closed in between is decoded anew for each.
+SOURCES_EACH = 12
+#: Of all threads, while somebody bounds them; else GDAL's own number.
+_most_sources: int | None = None
 
 # How GDAL says that a driver does not know a file.
 _UNKNOWN = "not recognized as being in a supported file format"
@@ -49,7 +64,9 @@ _REMOTE: dict[str, Any] = {
 
 def gdal_env(address: str = "") -> rasterio.Env:
     """GDAL's settings for reading an address; what the user has set in the environment wins."""
-    settings = _REMOTE if is_remote(address) else _LOCAL
+    settings = dict(_REMOTE if is_remote(address) else _LOCAL)
+    if _most_sources is not None:
+        settings["GDAL_MAX_DATASET_POOL_SIZE"] = str(_most_sources)
     forced = "GDAL_VRT_ENABLE_PYTHON"
     return rasterio.Env(**{key: value for key, value in settings.items() if key == forced or key not in os.environ})
 
@@ -150,6 +167,20 @@ if hasattr(os, "register_at_fork"):
 def close_idle() -> None:
     """Close the files that nobody reads from, with the blocks that they keep; the next read opens them again."""
     _idle.close()
+
+
+@contextmanager
+def bounded_sources(threads: int) -> Iterator[None]:
+    """Keep as many sources of mosaics open as threads need, where GDAL keeps a hundred with a block of each."""
+    global _most_sources
+    before = _most_sources
+    close_idle()  # GDAL asks for the number when it opens the first mosaic
+    _most_sources = SOURCES_EACH * threads
+    try:
+        yield
+    finally:
+        _most_sources = before
+        close_idle()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from geosoil.errors import InputError
 
 from . import enviheader
 from .addresses import is_remote, redact, short_name, stem, suffix
-from .gdal import DRIVERS, Handle, borrow
+from .gdal import DRIVERS, SOURCES_EACH, Handle, borrow, open_dataset
 from .grids import parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
 from .rawfile import RawLayout
@@ -216,15 +216,20 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         masked=any(MaskFlags.per_dataset in one or MaskFlags.alpha in one for one in flags),
         south_up=south_up,
         raw=RawLayout.of(handle, dataset),
-        kept=_kept(handle, dataset),
+        kept=_kept(handle.address, dataset),
     )
 
 
-def _kept(handle: Handle, dataset: DatasetReader) -> int:
+def _kept(address: str, dataset: DatasetReader, depth: int = 2) -> int:
     """Bytes that GDAL keeps of an open TIFF: the block that it decoded last, of all bands where they lie together.
 
-    Of a compressed block also the bytes as they are stored, here the most of some blocks, and a quarter more.
+    Of a compressed block also the bytes as they are stored, here the most of some blocks, and a quarter more. Of a
+    mosaic it keeps several sources, of which some are looked at.
     """
+    if dataset.driver == "VRT" and depth:
+        sources = [one for one in dataset.files if one != dataset.name and not is_remote(one)]
+        most = max((_kept_of_source(one, depth - 1) for one in sources[:_LOOKS]), default=0)
+        return most * min(len(sources), SOURCES_EACH)
     if dataset.driver != "GTiff":
         return 0
     told = dataset.tags(ns="IMAGE_STRUCTURE")
@@ -233,9 +238,18 @@ def _kept(handle: Handle, dataset: DatasetReader) -> int:
     block = cells * np.dtype(dataset.dtypes[0]).itemsize * (dataset.count if together else 1)
     stored = 0
     if "COMPRESSION" in told:
-        sizes = [] if is_remote(handle.address) else _stored(dataset)
+        sizes = [] if is_remote(address) else _stored(dataset)
         stored = min(block, 5 * max(sizes) // 4) if sizes else block
     return (block if together else 0) + stored
+
+
+def _kept_of_source(address: str, depth: int) -> int:
+    """The same for a source of a mosaic; what cannot be opened is said when it is read."""
+    try:
+        with open_dataset(address) as source:
+            return _kept(address, source, depth)
+    except rasterio.errors.RasterioError:
+        return 0
 
 
 def _stored(dataset: DatasetReader) -> list[int]:

@@ -22,7 +22,7 @@ from geosoil.grid.tiles import Tile
 from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
 from geosoil.io.cog import Statistics, write_cog
-from geosoil.io.gdal import close_idle
+from geosoil.io.gdal import bounded_sources
 from geosoil.io.rawfile import release_maps
 from geosoil.jobs.plan import Plan
 from geosoil.jobs.provenance import (
@@ -282,11 +282,11 @@ class MapRun:
         with self._writing():
             if scheduler is None:
                 try:
-                    sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
+                    # At its end files of the scene are closed: what they keep is for the writing of the maps.
+                    with bounded_sources(self.plan.num_workers):
+                        sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
                 finally:
-                    # The scene is not read any more; what its open files keep is for the writing of the maps.
                     release_maps()
-                    close_idle()
             else:
                 sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
 

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 import geosoil
 from geosoil.errors import ResourceError
-from geosoil.io.gdal import close_idle
+from geosoil.io.gdal import SOURCES_EACH, bounded_sources, close_idle
 from geosoil.io.lazy import kept_by_files
 
 from .mapping import BANDS, make_model, make_stack
@@ -131,3 +131,47 @@ class TestBlocks:
         assert 0 < kept_by_files(geosoil.open_scene(apart).data) <= block
         assert kept_by_files(geosoil.open_scene(plain).data) == 0
         assert kept_by_files(np.zeros(3)) == 0
+
+
+def make_mosaic(folder: Path, sources: int, edge: int, count: int) -> Path:
+    """A VRT of files side by side, each of one block."""
+    first = make_blocks(folder / "part-0.tif", edge, count=count)
+    for place in range(1, sources):
+        (folder / f"part-{place}.tif").hardlink_to(first)
+    parts = [
+        f'<VRTRasterBand dataType="Float32" band="{band}"><Description>band {band}</Description>'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">part-{place}.tif</SourceFilename>'
+            f"<SourceBand>{band}</SourceBand>"
+            f'<SourceProperties RasterXSize="{edge}" RasterYSize="{edge}" DataType="Float32"/>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{edge}" ySize="{edge}"/>'
+            f'<DstRect xOff="{place * edge}" yOff="0" xSize="{edge}" ySize="{edge}"/></SimpleSource>'
+            for place in range(sources)
+        )
+        + "</VRTRasterBand>"
+        for band in range(1, count + 1)
+    ]
+    head = f'<VRTDataset rasterXSize="{sources * edge}" rasterYSize="{edge}"><SRS>EPSG:32755</SRS>'
+    grid = "<GeoTransform>0, 30, 0, 0, 0, -30</GeoTransform>"
+    path = folder / "mosaic.vrt"
+    path.write_text(f"{head}{grid}{''.join(parts)}</VRTDataset>", encoding="utf-8")
+    return path
+
+
+def test_a_mosaic_keeps_as_many_sources_open_as_are_planned(tmp_path: Path) -> None:
+    sources, edge, count = 30, 512, 8
+    array = geosoil.open_scene(make_mosaic(tmp_path, sources, edge, count)).data
+    block = 4 * count * edge**2
+    assert SOURCES_EACH * block < kept_by_files(array) < 1.1 * SOURCES_EACH * block
+
+    def resident() -> int:
+        """With one cell of each source read, and the files open."""
+        for place in range(sources):
+            assert array[:, :1, place * edge].compute().ravel().tolist() == list(range(1, count + 1))
+        return int(psutil.Process().memory_info().rss)
+
+    with bounded_sources(1):
+        bounded = resident()
+    unbounded = resident()
+    close_idle()
+    assert unbounded - bounded > 0.6 * (sources - SOURCES_EACH) * block
