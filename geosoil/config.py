@@ -228,6 +228,7 @@ class FusionConfig(_Record):
     epochs: int | None = Field(None, ge=1)
     batch: int | None = Field(None, ge=1)
     clip: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
     noise: float | None = Field(None, ge=0)
     members: int | None = Field(None, ge=1)
     n_draws: int | None = Field(None, ge=0)

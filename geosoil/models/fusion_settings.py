@@ -53,6 +53,8 @@ class FusionSettings:
         The last activation; a sigmoid suits reflectance and nothing else, and goes without base and scaling.
     learning_rate, epochs, batch, clip
         Of Adam; gradients are clipped to the norm `clip`.
+    steps : int, optional
+        Most batches that are learned from: where there are many pairs, epochs are fewer.
     noise : float
         SD of the noise that is added to the standardised input in training.
     members : int
@@ -87,6 +89,7 @@ class FusionSettings:
     epochs: int = 100
     batch: int = 32
     clip: float = 1.0
+    steps: int | None = None
     noise: float = 0.0
     members: int = 1
     n_draws: int = 0
@@ -114,7 +117,7 @@ class FusionSettings:
         if kind in {"autoencoder", "vae-residual"}:
             own = {
                 "hidden": (64,), "dropout": 0.0, "mmd": 0.0, "sad": 0.0, "kld": 0.0, "mse": 1.0, "scale_output": True,
-                "learning_rate": 3e-3, "epochs": 150, "noise": 0.3,
+                "learning_rate": 3e-3, "epochs": 150, "steps": 1000, "noise": 0.3,
             }  # fmt: skip
         if kind == "vae-residual":
             own |= {"kld": 1e-4, "base": "linear"}
@@ -134,6 +137,7 @@ def _wrong(settings: FusionSettings) -> str:
         "one of mmd, sad and mse must be above 0": max(settings.mmd, settings.sad, settings.mse) <= 0,
         "kernel widths must be above 0": not settings.widths or min(settings.widths) <= 0,
         "epochs, batch and members must be 1 or more": min(settings.epochs, settings.batch, settings.members) < 1,
+        "steps must be 1 or more": settings.steps is not None and settings.steps < 1,
         "learning_rate and clip must be above 0": min(settings.learning_rate, settings.clip) <= 0,
         "noise, n_draws and seed_search must be 0 or more": min(settings.noise, settings.n_draws, settings.seed_search)
         < 0,

@@ -20,7 +20,7 @@ from geosoil.types import Progress
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64
 
-__all__ = ["member_of", "new_net", "train_translator"]
+__all__ = ["epochs_of", "member_of", "new_net", "train_translator"]
 
 #: Draws that a search for seeds keeps, and the window of their smoothing.
 _BEST, _SMOOTH = 3, 11
@@ -67,13 +67,14 @@ def _trained(
     base = torch.zeros_like(wanted) if skip is None else torch.from_numpy(skip(near.astype(np.float32)))
     mean, spread = (torch.from_numpy(one.astype(np.float32)) for one in (outside.mean, outside.spread))
     unit = torch.from_numpy(Scale.of(far).spread.astype(np.float32))
-    total = settings.members * settings.epochs
+    epochs = epochs_of(settings, len(near))
+    total = settings.members * epochs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = new_net(settings, near.shape[1])
         optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, fused=True)
         net.train()
-        for epoch in range(settings.epochs):
+        for epoch in range(epochs):
             for rows in _batches(len(x), settings.batch):
                 seen = x[rows] + settings.noise * torch.randn(len(rows), x.shape[1]) if settings.noise else x[rows]
                 found, centre, wide = net(seen, _latent_noise(settings, len(rows)))
@@ -91,7 +92,7 @@ def _trained(
                     code="GS-TRAIN-DIVERGED",
                     hint="take a lower learning rate",
                 )
-            progress(member * settings.epochs + epoch + 1, total, "learning laboratory-like spectra")
+            progress(member * epochs + epoch + 1, total, "learning laboratory-like spectra")
     return net.eval()
 
 
@@ -108,13 +109,28 @@ def new_net(settings: FusionSettings, bands: int) -> SpectrumNet:
     )
 
 
+def epochs_of(settings: FusionSettings, pairs: int) -> int:
+    """Epochs for so many pairs.
+
+    >>> [epochs_of(FusionSettings(epochs=150, steps=1000), pairs) for pairs in (96, 3200)]
+    [150, 10]
+    """
+    most = settings.epochs if settings.steps is None else -(-settings.steps // _count(pairs, settings.batch))
+    return min(settings.epochs, most)
+
+
+def _count(pairs: int, batch: int) -> int:
+    """Batches of an epoch."""
+    return max(1, round(pairs / batch))
+
+
 def _latent_noise(settings: FusionSettings, count: int) -> Tensor | None:
     return None if settings.kind == "autoencoder" else torch.randn(count, settings.latent)
 
 
 def _batches(count: int, batch: int) -> tuple[Tensor, ...]:
     """All pairs in a new order, in batches of nearly the same size; a distribution needs more than one."""
-    return torch.tensor_split(torch.randperm(count), max(1, round(count / batch)))
+    return torch.tensor_split(torch.randperm(count), _count(count, batch))
 
 
 def _loss(
