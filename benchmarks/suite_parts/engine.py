@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -161,29 +161,39 @@ def first_tile(model: Path, scene: Scene, out: Path) -> float:
 
 def profile(model: Path, scene: Scene, out: Path, *, most: int = 12) -> list[dict[str, Any]]:
     """Where the threads' time goes: the innermost function of geosoil, and what it called, by looking now and then."""
-    seen: Counter[str] = Counter()
+    seen: defaultdict[str, float] = defaultdict(float)
     done = threading.Event()
 
     def watch() -> None:
+        last = time.perf_counter()
         while not done.wait(_LOOK_S):
-            _look(seen)
+            # A look comes late where a call keeps the interpreter to itself; the wait is that call's.
+            now = time.perf_counter()
+            _look(seen, now - last)
+            last = now
 
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_LOOK_S / 10)
     watcher = threading.Thread(target=watch, daemon=True)
     try:
         # Not before the first tile: a frame that is looked at keeps what it holds, such as a map that is being closed.
         map_scene(model, scene, out, began=watcher.start)
     finally:
         done.set()
+        sys.setswitchinterval(before)
     watcher.join()
-    total = max(1, sum(seen.values()))
-    return [{"where": where, "share": count / total} for where, count in seen.most_common(most)]
+    total = sum(seen.values()) or 1.0
+    places = sorted(seen.items(), key=lambda one: -one[1])[:most]
+    return [{"where": where, "share": seconds / total} for where, seconds in places]
 
 
-def _look(seen: Counter[str]) -> None:
-    """Count where the threads that make tiles and maps are."""
+def _look(seen: defaultdict[str, float], seconds: float) -> None:
+    """Add the seconds since the last look to where the threads that make tiles and maps are."""
     names = {one.ident: one.name for one in threading.enumerate()}
     frames = sys._current_frames()
-    seen.update(_place(frames[ident]) for ident in list(frames) if names.get(ident, "").startswith("geosoil_"))
+    for ident in list(frames):
+        if names.get(ident, "").startswith("geosoil_"):
+            seen[_place(frames[ident])] += seconds
 
 
 def _place(frame: FrameType | None) -> str:
