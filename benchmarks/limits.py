@@ -61,7 +61,12 @@ def limited(words: Sequence[str], limit: int, environment: Mapping[str, str]) ->
         process = subprocess.Popen(
             ["/bin/sh", "-c", entry, first, *words], env=dict(environment), stdout=subprocess.DEVNULL
         )
-        resident, own = _watch(process)
+        try:
+            resident, own = _watch(process)
+        except BaseException:  # such as Ctrl-C: nothing may stay in the group
+            process.kill()
+            process.wait()
+            raise
         seconds = time.perf_counter() - start
         charged = None if group is None else int(_one_of(group, _PEAKS) or 0)
         return Peak(process.returncode, seconds, resident, own, charged, 0 if group is None else _kills(group))
