@@ -217,6 +217,7 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         south_up=south_up,
         raw=RawLayout.of(handle, dataset),
         kept=_kept(handle.address, dataset),
+        number=np.result_type(*set(dataset.dtypes)).itemsize,
     )
 
 

@@ -86,7 +86,7 @@ def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
     return array
 
 
-def footprint(array: Any, *, by_cells: bool = False) -> tuple[int, int]:
+def footprint(array: Any, *, by_cells: bool = False) -> tuple[float, int]:
     """Memory of reading windows: how often each is held, and bytes for each of its rows that all threads share.
 
     With `by_cells`, those that can be are read as their cells are asked for.

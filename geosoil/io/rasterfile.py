@@ -80,6 +80,8 @@ class RasterFile:
         Where its numbers are, for a file that holds nothing else; GDAL is then not needed for them.
     kept : int
         Bytes of a block, decoded and as stored, that GDAL keeps for each time that the file is open.
+    number : int
+        Bytes of a number as GDAL gives it.
     """
 
     handle: Handle
@@ -90,6 +92,7 @@ class RasterFile:
     south_up: bool = False
     raw: RawLayout | None = None
     kept: int = 0
+    number: int = 4
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("geosoil.RasterFile", self.handle.address, self.handle.stamp, self.formats, self.masked, self.south_up)
@@ -117,11 +120,12 @@ class RasterFile:
         """How the bands of a mapped file become values."""
         return _decoding(self.formats, np.dtype("float32" if self.raw is None else self.raw.dtype))
 
-    def footprint(self) -> tuple[int, int]:
+    def footprint(self) -> tuple[float, int]:
         """See `FileStack.footprint`."""
         if self.raw is not None and self.is_mapped:
             return 1, self.raw.held(len(self.formats))
-        return 2, 0
+        # Values, the numbers as they are stored, and a mask as bytes and as truth values.
+        return 1 + self.number / 4 + 0.5 * self.masked, 0
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """One windowed read of the bands, on the calling thread.
@@ -282,7 +286,7 @@ class FileStack:
         one = self.files[0]
         return MappedCells(one, rows, rows, cols) if len(self.files) == 1 and one.is_mapped else None
 
-    def footprint(self) -> tuple[int, int]:
+    def footprint(self) -> tuple[float, int]:
         """Memory of reading: how often a window is held, and bytes for each of its rows that all threads share."""
         each = [file.footprint() for file in self.files]
         return max(copies for copies, _ in each), sum(shared for _, shared in each)

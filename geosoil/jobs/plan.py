@@ -136,14 +136,14 @@ def make_plan(
     tile_size: int | None,
     max_memory: int,
     num_workers: int,
-    footprint: tuple[int, int] = (2, 0),
+    footprint: tuple[float, int] = (2, 0),
     kept: int = 0,
 ) -> Plan:
     """The largest tiles, and the most workers, that fit in the memory.
 
     Parameters
     ----------
-    footprint : (int, int)
+    footprint : (float, int)
         Memory of reading: how often a worker holds a window, and bytes for each of its rows that all workers share.
     kept : int
         Bytes that the open files of each worker keep.
@@ -167,7 +167,7 @@ def make_plan(
     def worker(size: int) -> int:
         width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
         # The window with its halo, the chunks that it comes through where there are any, and the maps.
-        read = copies * 4 * bands * (width + 2 * halo) * (height + 2 * halo)
+        read = int(copies * 4 * bands * (width + 2 * halo) * (height + 2 * halo))
         maps = 2 * 4 * layers * width * height
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
         return read + maps + block + kept

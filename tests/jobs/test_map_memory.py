@@ -18,7 +18,7 @@ from rasterio.windows import Window
 import geosoil
 from geosoil.errors import ResourceError
 from geosoil.io.gdal import SOURCES_EACH, bounded_sources, close_idle
-from geosoil.io.lazy import kept_by_files
+from geosoil.io.lazy import footprint, kept_by_files
 
 from .mapping import BANDS, make_model, make_stack
 
@@ -123,6 +123,11 @@ class TestBlocks:
         assert 0.8 * block < opened < kept + 80 * 2**20
         close_idle()
         assert before + opened - psutil.Process().memory_info().rss > 0.7 * block
+
+    @pytest.mark.parametrize(("dtype", "copies"), [("int16", 1.5), ("uint8", 1.25), ("float32", 2), ("float64", 3)])
+    def test_numbers_count_as_wide_as_they_are_stored(self, dtype: str, copies: float, tmp_path: Path) -> None:
+        scene = geosoil.open_scene(make_blocks(tmp_path / "s.tif", 512, dtype=dtype))
+        assert footprint(scene.data) == (copies, 0)
 
     def test_bands_apart_and_plain_numbers_keep_little(self, tmp_path: Path) -> None:
         apart = make_blocks(tmp_path / "apart.tif", 512, interleave="band")
