@@ -146,6 +146,7 @@ def prepare(
     say_guesses(stack)
     _check_quantity(bundles, stack)
     _say_level(bundles, stack)
+    _say_origin(bundles)
     plan = _mask_plan(masks, bundles, stack)
     stack, places = _needed(stack, bundles, band_map, None if plan is None else plan.positions)
     masking = None
@@ -350,6 +351,18 @@ def say_guesses(scene: xr.DataArray) -> None:
     for note in scene.attrs.get("notes", ()):
         if str(note).startswith("no ") and _GUESSED in str(note):
             log.warning("%s", note)
+
+
+def _say_origin(bundles: Sequence[Bundle]) -> None:
+    """Warn of models that know spectra of the laboratory alone, a line a model."""
+    for bundle in bundles:
+        recipe = bundle.card.settings.get("recipe") or {}
+        if recipe.get("spectra") == "laboratory":
+            log.warning(
+                "model %r knows dry, sieved soil in a laboratory, and the scene shows a field: its scores do not hold "
+                "for the maps, whose level may be far off; train it with samples on the scene, which correct for that",
+                bundle.card.name,
+            )
 
 
 def _say_level(bundles: Sequence[Bundle], stack: xr.DataArray) -> None:

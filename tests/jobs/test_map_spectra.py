@@ -395,6 +395,16 @@ class TestRefused:
         assert "trained on reflectance at the top of the atmosphere" in caplog.text
         assert "takes reflectance at the top of the atmosphere of" in describe(info(high))
 
+    def test_a_model_of_the_laboratory_alone_is_said(
+        self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        geosoil.predict(bundle, cube)
+        assert "in a laboratory" not in caplog.text
+        recipe = {**bundle.card.settings["recipe"], "spectra": "laboratory"}
+        settings = {**bundle.card.settings, "recipe": recipe}
+        geosoil.predict(replace(bundle, card=bundle.card.model_copy(update={"settings": settings})), cube)
+        assert "its scores do not hold for the maps" in caplog.text
+
     def test_a_cube_in_sensor_geometry(self, site: Path, tmp_path: Path) -> None:
         product = make_product(tmp_path, family="ZY1E", shape=(64, 64), landscape=LAND)
         with pytest.raises(InputError) as caught:
