@@ -27,7 +27,7 @@ from .scenes import Scene
 __all__ = ["cores", "first_tile", "map_scene", "profile"]
 
 #: Seconds between two looks at the threads.
-_LOOK_S = 0.002
+_LOOK_S = 0.005
 _ROOT = str(Path(geosoil.__file__).parent)
 #: Where a tile's time is spent; what of `predict` is the reading of cells counts as reading.
 _PHASES = ("read", "compute", "write")
