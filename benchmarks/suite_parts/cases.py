@@ -201,10 +201,7 @@ def _cnn(bench: Bench, bands: int, patch: int, format: str, edge: int, span: int
 
 def _fusion(bench: Bench, shape: tuple[int, int]) -> dict[str, Any]:
     """The chain of spectra on a cube with the bands of GF-5."""
-    path = bench.folder / "scenes" / "scene-bil.dat"
-    bench.scenes  # noqa: B018 - makes the folder
-    if not path.exists():
-        make_scene(path.parent, shape, "bil")
+    path = bench.scenes.own("scene-bil.dat", lambda part: make_scene(part, shape, "bil"))
     workload = bench.model(workloads.fusion, path)
     scene = Scene(path, "ENVI BIL", shape, tuple(bands_of(workload.bundle, path)), 1e-4)
     return _measure(bench, Setting(workload, scene, Span(0, 0, *shape)))

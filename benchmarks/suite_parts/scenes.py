@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -121,15 +121,21 @@ class Scenes:
         driver, options = FORMATS[format]
         ends = {"GTiff": ".tif", "COG": ".tif", "ENVI": ".dat", "Zarr": ".zarr"}
         path = self.folder / f"{name}{ends[driver]}"
+        self.own(path.name, lambda part: _write(part / path.name, driver, options, edge, bands, dtype, block))
+        return Scene(path, format, (edge, edge), tuple(range(bands)), 1.0 if dtype == "float32" else 0.01)
+
+    def own(self, name: str, make: Callable[[Path], object]) -> Path:
+        """A scene of another's making: `make` puts it, and what belongs to it, in a folder."""
+        path = self.folder / name
         if not path.exists():
             part = self.folder / "part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
-            _write(part / path.name, driver, options, edge, bands, dtype, block)
-            for made in sorted(part.iterdir(), key=lambda one: one.name == path.name):
+            make(part)
+            for made in sorted(part.iterdir(), key=lambda one: one.name == name):
                 made.rename(self.folder / made.name)  # the file itself last, so that what is there is whole
             part.rmdir()
-        return Scene(path, format, (edge, edge), tuple(range(bands)), 1.0 if dtype == "float32" else 0.01)
+        return path
 
     def repeated(self, edge: int, bands: int, source: int, block: int) -> Scene:
         """Integers of any size, whose blocks are those of a scene of `source` cells, again and again."""
