@@ -104,9 +104,12 @@ class TestBlocks:
 
     def test_a_block_that_does_not_fit_is_refused_before_it_is_read_by_workers(self, tmp_path: Path) -> None:
         model, path = make_model(kind="rf"), make_blocks(tmp_path / "s.tif", 2048, count=6)
-        needed = psutil.Process().memory_info().rss + 350_000_000
+        close_idle()  # what files of other tests keep
+        found = geosoil.plan(model, path, max_memory="16GB", num_workers=2, tile_size=128).memory
+        assert found["workers"] > 2 * 6 * 4 * 2048**2
+        one = found["all"] - found["workers"] // 2  # what one worker needs, its block of 100 MB among it
         with pytest.raises(ResourceError) as caught:
-            geosoil.map(model, path, tmp_path / "maps", max_memory=needed, num_workers=2, tile_size=128)
+            geosoil.map(model, path, tmp_path / "maps", max_memory=one - 50_000_000, num_workers=2, tile_size=128)
         assert caught.value.code == "GS-MEMORY"
         assert not (tmp_path / "maps").exists()
 

@@ -139,7 +139,7 @@ class TestMaps:
     def test_info_tells_the_recipe_of_the_model_and_the_bits_of_the_masks(self, site: Path) -> None:
         text = describe(info(site / "soil.gsm"))
         assert "reads mixed spectra made by ds; preprocessing: " in text
-        assert "selection of features: CARS, 1 paths of 10 rounds; kept: as " in text
+        assert "selection of features: CARS, 1 path of 10 rounds; kept: as " in text
         assert "bands: 124 of 166 bands stay" in text
         (masks,) = [line for line in text.splitlines() if line.startswith("masks of bare soil: ")]
         assert "ndvi 0.3" in masks
