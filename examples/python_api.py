@@ -24,7 +24,7 @@ def main(out: Path) -> None:
     print(f"{samples['profile'].nunique()} profiles; rows left out: {samples.attrs['report']['dropped']}")
 
     # A study holds all choices; each may be changed by name. A forest of few trees, for an example that is soon done.
-    study = geosoil.load_study(DATA / "study.toml", model__kind="rf", model__trees=20, validation__folds=3)
+    study = geosoil.load_study(DATA / "study.toml", model__kind="rf", model__trees=10, validation__folds=3)
     bundle = geosoil.train(study, samples=samples, scene=scene, predictions=out / "predictions.gpkg", overwrite=True)
     for row in bundle.card.properties[0].scores:
         print(f"{row['depth']:>10}: RMSE {row['RMSE']:.2f} g/kg, R2 {row['R2']:.2f} ({row['split']})")

@@ -27,7 +27,6 @@ _PARTS = ("cases", "peers", "workloads")
     ("name", "key", "value"),
     [
         ("dense", "bands", 37),
-        ("mapping", "bands", 37),
         ("cars", "bands", 37),
         ("preprocessing", "bands", 285),
         ("terrain", "cells", 40_000),
@@ -35,7 +34,6 @@ _PARTS = ("cases", "peers", "workloads")
         ("rs_local", "bands", 211),
         ("attributions", "bands", 300),
         ("cnn_search", "bands", 24),
-        ("memory", "bands", 37),
     ],
 )
 def test_the_quick_run_ends_well(name: str, key: str, value: int, tmp_path: Path) -> None:

@@ -62,14 +62,12 @@ def test_train_then_info(typed: Command, farm: Path, edit: Edit) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_compare_leaves_tables_and_a_report_and_goes_on(
-    geosoil: Command, typed: Command, farm: Path, edit: Edit
-) -> None:
+def test_compare_leaves_tables_and_a_report_and_goes_on(typed: Command, farm: Path, edit: Edit) -> None:
     edit("trees = 40", "trees = 5")
     edit("epochs = 40", "epochs = 3")
     edit("folds = 3\nrepeats = 2", "folds = 2\nrepeats = 1")
     edit('"0-5", "5-15", "15-30"', '"0-10", "10-30"')
-    compared = geosoil("compare", "study.toml", "out", "-q", "-j", 1, cwd=farm, timeout=150)
+    compared = typed("compare", "study.toml", "out", "-q", "-j", 1)
     assert compared.code == 0, compared.err
     for name in ("scores.csv", "scores.json", "predictions.csv", "zones.csv", "report.html"):
         assert (farm / "out" / name).stat().st_size > 100
@@ -136,16 +134,6 @@ def test_what_is_wrong_is_one_error_with_its_code(
     assert not (farm / "no").exists()
     assert shown.err.count("error:") + shown.err.count("Error:") == 1
     assert len(shown.err.splitlines()[-1]) < 400
-
-
-def test_cuda_that_is_not_there_is_exit_6(geosoil: Command, farm: Path) -> None:
-    shown = geosoil(
-        "train", farm / "study.toml", "-o", farm / "x.gsm", "--model", "cnn", "--device", "cuda", "-q", "-j", "1",
-        env={"CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
-    assert shown.code == 6
-    assert "GS-DEVICE" in shown.err
-    assert not list(farm.glob(".geosoil*"))
 
 
 def test_a_closed_pipe_ends_quietly(farm: Path) -> None:
