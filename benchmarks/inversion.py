@@ -1,7 +1,7 @@
 """A whole GF-5 scene to SOM, As and Cu at once, against the limits of the machine and against a plain loop.
 
     python benchmarks/inversion.py              # 2,008 x 2,083 cells of 330 bands, 2.8 GB; some minutes
-    python benchmarks/inversion.py --quick      # small, as the test suite runs it
+    python benchmarks/inversion.py --quick      # small, to see that it works
 
 The model reads satellite spectra mixed with those that the published variational auto-encoder generates. The limits are
 measured in the same run: the bytes of the scene read one after the other, and the model's unavoidable multiplications

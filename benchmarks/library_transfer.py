@@ -2,7 +2,7 @@
 
     python benchmarks/library_transfer.py FOLDER               # the real sets, which are not part of geosoil; minutes
     python benchmarks/library_transfer.py FOLDER --networks    # with ways that train networks; an hour and more
-    python benchmarks/library_transfer.py --quick              # made sets, as the test suite runs it
+    python benchmarks/library_transfer.py --quick              # made sets, to see that it works
 
 A site's 30 local samples are chosen by Kennard-Stone on its spectra (absorbance, standard normal variate); the library
 is all other sets that cover the site's bands; the site's other samples are the test, and no choice sees them. `--draws`

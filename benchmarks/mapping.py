@@ -1,7 +1,7 @@
 """`geosoil map` against a plain rasterio loop; memory against the scene's size; a big map killed and gone on with.
 
     python benchmarks/mapping.py              # scenes of 1,000, 2,000 and 4,000 cells a side, 37 bands, six depths
-    python benchmarks/mapping.py --quick      # under half a minute, as the test suite runs it; one scene, no warm-up
+    python benchmarks/mapping.py --quick      # under half a minute, to see that it works; one scene, no warm-up
 
 The plain loop is what a user would write round the same model: read a window of 512 cells with its halo, predict it,
 write it to six files, window after window, and turn these into COGs; the values are the same, and the run checks it.

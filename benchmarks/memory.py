@@ -1,7 +1,7 @@
 """`geosoil map` held to its bound by the operating system: --max-memory of the command is the limit of the process.
 
     python benchmarks/memory.py               # 1,000 to 20,000 cells a side with PLSR, to 4,000 with six networks
-    python benchmarks/memory.py --quick       # one small scene, as the test suite runs it
+    python benchmarks/memory.py --quick       # one small scene, to see that it works
 
 37 bands, 16-bit integers with a scale, tiled and deflated. Scenes are one block of 2,048 x 2,048 cells again and again,
 so that 400 million cells fit on a disk; each cell is read and decoded as if it were there once. The limit is that of a

@@ -1,7 +1,7 @@
 """From the pH of a library to another property of few soils (He et al. 2025), against models without the library.
 
     OMP_NUM_THREADS=1 python benchmarks/property_transfer.py FOLDER    # real sets; hours, mostly the direct networks
-    OMP_NUM_THREADS=1 python benchmarks/property_transfer.py --quick   # made spectra, as the test suite runs it
+    OMP_NUM_THREADS=1 python benchmarks/property_transfer.py --quick   # made spectra, to see that it works
 
 FOLDER holds the data sets that `open_library.toml` names. For each set of 60 to 130 soils the networks learn pH on all
 other sets that cover its bands. Its organic carbon (logarithm) and clay, and net counts of copper, zinc and lead in the

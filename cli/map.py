@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, emit, log_options, pairs, progress_bar, start_logging, workers
+from .options import as_json, emit, listed, log_options, pairs, progress_bar, start_logging, workers
 
 
 @click.command("map")
@@ -107,7 +107,7 @@ def command(
         raise click.UsageError("--no-masks takes away what --mask, --land-use and --leave-out ask for")
     start_logging(verbose, quiet, log_file)
     common: dict[str, Any] = {
-        "statistics": tuple(one.strip() for one in statistics.split(",") if one.strip()),
+        "statistics": listed(statistics),
         "tile_size": tile_size,
         "max_memory": max_memory,
         "num_workers": num_workers,

@@ -57,6 +57,11 @@ def pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -
     return found
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a list with commas."""
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
 def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     """Send geosoil's log to stderr, and to a file when one is named."""
     logger = logging.getLogger("geosoil")

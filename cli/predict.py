@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from .options import as_json, emit, log_options, start_logging
+from .options import as_json, emit, listed, log_options, start_logging
 
 
 @click.command("predict")
@@ -55,8 +55,7 @@ def command(
         model,
         spectra,
         out,
-        statistics=tuple(one.strip() for text in statistics for one in text.split(",") if one.strip())
-        or ("mean", "Q0.05", "Q0.95"),
+        statistics=tuple(one for text in statistics for one in listed(text)) or ("mean", "Q0.05", "Q0.95"),
         quantity=quantity,
         id=id_column,
         splice=splice,

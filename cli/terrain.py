@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, emit, log_options, pairs, progress_bar, start_logging
+from .options import as_json, emit, listed, log_options, pairs, progress_bar, start_logging
 
 
 @click.command("terrain")
@@ -80,7 +80,7 @@ def command(
         made = terrain(
             dem,
             out,
-            attributes=None if attributes is None else [one.strip() for one in attributes.split(",") if one.strip()],
+            attributes=None if attributes is None else listed(attributes),
             slope_method=slope_method,
             min_slope=min_slope,
             exponent=exponent,

@@ -150,12 +150,9 @@ def _shape(
     numbers: NDArray[Any], shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
 ) -> _Shape:
     """Mean differences of neighbours; infinite where nothing is known."""
-    rng = np.random.default_rng(seed)
-    along = np.array(_STRIDES[order](*shape))
-    usable = good[good < shape[0] - 1]
-    if not len(usable):
+    places, along = _places(shape, good, seed), np.array(_STRIDES[order](*shape))
+    if places is None:
         return _Shape(math.inf, math.inf)
-    places = np.stack([rng.choice(usable, _NUMBERS), *(rng.integers(0, edge - 1, _NUMBERS) for edge in shape[1:])])
     start = along @ places
     last = start + (shape[2] - 1 - places[2]) * along[2]
     below = last + along[1] - (shape[2] - 1) * along[2]
@@ -204,13 +201,10 @@ def _steps(
     numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
 ) -> dict[int, float]:
     """Mean difference of numbers that are so many elements apart, for the steps of all orders."""
-    rng = np.random.default_rng(seed)
-    along = _STRIDES[stated](*shape)
-    usable = good[good < shape[0] - 1]
-    if not len(usable):
+    places = _places(shape, good, seed)
+    if places is None:
         return {}
-    drawn = rng.choice(usable, _NUMBERS), *(rng.integers(0, edge - 1, _NUMBERS) for edge in shape[1:])
-    start = drawn[0] * along[0] + drawn[1] * along[1] + drawn[2] * along[2]
+    start = np.array(_STRIDES[stated](*shape)) @ places
     here = _values(numbers[start], nodata)
     known = here[np.isfinite(here)]
     if len(known) < _NUMBERS // 16:
@@ -222,6 +216,15 @@ def _steps(
         beside = _values(numbers[start[inside] + step], nodata)
         found[step] = _mean(np.abs(np.clip(beside, low, high) - np.clip(here[inside], low, high)))
     return found
+
+
+def _places(shape: tuple[int, int, int], good: Int64, seed: int) -> Int64 | None:
+    """Bands, rows and columns of numbers that have a next one along each; None where no band has."""
+    rng = np.random.default_rng(seed)
+    usable = good[good < shape[0] - 1]
+    if not len(usable):
+        return None
+    return np.stack([rng.choice(usable, _NUMBERS), *(rng.integers(0, edge - 1, _NUMBERS) for edge in shape[1:])])
 
 
 def _rougher(steps: Mapping[int, float], shape: tuple[int, int, int], one: str, other: str) -> float:

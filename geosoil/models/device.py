@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from geosoil.models.bundle import Bundle
 from geosoil.models.cnn import PatchPredictor
 from geosoil.models.dense import DenseNets
 from geosoil.models.loop import device_of
+from geosoil.models.threads import SharedSetting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,26 +198,11 @@ def _told(device: torch.device) -> Iterator[None]:
         ) from error
 
 
-_lock = threading.Lock()
-_inside = 0
-_flags = ExitStack()
+_exact_convolutions = SharedSetting(
+    lambda: torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+)
 
 
-@contextmanager
-def _exact(device: torch.device) -> Iterator[None]:
+def _exact(device: torch.device) -> AbstractContextManager[None]:
     """Convolutions in true single precision, the same ones each time; torch's settings return when all have left."""
-    if device.type == "cpu":
-        yield
-        return
-    global _inside
-    with _lock:
-        if _inside == 0:
-            _flags.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _flags.close()
+    return nullcontext() if device.type == "cpu" else _exact_convolutions.held()
