@@ -351,7 +351,8 @@ def main() -> None:
         "cases": len(change),
         **summed,
     }
-    document["left_out_choice"] = left_out_choice(change)
+    if document["sites"] > 1:
+        document["left_out_choice"] = left_out_choice(change)
     if given.networks:
         document["against_cnn"] = summary(changes(found, "cnn"))
     document["seconds"] = found.groupby("model", sort=False)["s"].median().round(2).to_dict()
