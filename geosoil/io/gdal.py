@@ -41,8 +41,8 @@ MOST_IDLE = 192
 #: Sources of a mosaic (VRT) that each thread keeps open. A window touches nine that are as large as it is; GDAL reads
 #: it band by band, and a source that was closed in between is decoded anew for each.
 SOURCES_EACH = 12
-#: Of all threads, while somebody bounds them; else GDAL's own number.
-_most_sources: int | None = None
+#: What each run that bounds them needs; without any it is GDAL's own number.
+_bounds: list[int] = []
 
 # How GDAL says that a driver does not know a file.
 _UNKNOWN = "not recognized as being in a supported file format"
@@ -65,8 +65,8 @@ _REMOTE: dict[str, Any] = {
 def gdal_env(address: str = "") -> rasterio.Env:
     """GDAL's settings for reading an address; what the user has set in the environment wins."""
     settings = dict(_REMOTE if is_remote(address) else _LOCAL)
-    if _most_sources is not None:
-        settings["GDAL_MAX_DATASET_POOL_SIZE"] = str(_most_sources)
+    if most := sum(_bounds):
+        settings["GDAL_MAX_DATASET_POOL_SIZE"] = str(most)
     forced = "GDAL_VRT_ENABLE_PYTHON"
     return rasterio.Env(**{key: value for key, value in settings.items() if key == forced or key not in os.environ})
 
@@ -171,15 +171,17 @@ def close_idle() -> None:
 
 @contextmanager
 def bounded_sources(threads: int) -> Iterator[None]:
-    """Keep as many sources of mosaics open as threads need, where GDAL keeps a hundred with a block of each."""
-    global _most_sources
-    before = _most_sources
+    """Keep as many sources of mosaics open as threads need, where GDAL keeps a hundred with a block of each.
+
+    Runs side by side in one process have as many as all of them need.
+    """
     close_idle()  # GDAL asks for the number when it opens the first mosaic
-    _most_sources = SOURCES_EACH * threads
+    bound = SOURCES_EACH * threads
+    _bounds.append(bound)
     try:
         yield
     finally:
-        _most_sources = before
+        _bounds.remove(bound)
         close_idle()
 
 

@@ -136,14 +136,16 @@ class RasterFile:
             ``GS-RASTER-READ`` with file, bands and window.
         """
         formats = [self.formats[place] for place in bands]
-        values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
         if self.raw is not None and self.is_mapped:
+            values = np.empty((len(formats), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
             how = self.decoding.take(bands)
             for top, bottom, stored in self.raw.parts(self.handle, rows, len(formats)):
                 part = values[:, top - rows[0] : bottom - rows[0]]
                 decode_window(stored, self.raw.interleave, self.planes[bands], (0, cols[0]), how, part)
             return values
         stored, mask = self.read_stored([one.index for one in formats], rows, cols)
+        # Numbers that are as wide as values become values where they are.
+        values = stored if stored.dtype == np.float32 else np.empty(stored.shape, np.float32)
         decode_window(stored, "bsq", np.arange(len(formats)), (0, 0), _decoding(formats, stored.dtype), values)
         if mask is not None:
             values[mask == 0] = np.nan
@@ -235,6 +237,12 @@ class MappedCells:
             cols=(left + cols.start, min(left + cols.stop, self.cols[1])),
         )
 
+    @cached_property
+    def _parts(self) -> list[tuple[int, int, NDArray[Any]]]:
+        """The maps of the file that hold the window; the file is looked at once, not for every run of cells."""
+        raw, file = self.file.raw, self.file
+        return [] if raw is None else list(raw.parts(file.handle, self.kept, len(file.formats), self.rows))
+
     def planes(self, bands: Int64) -> Float32:
         """Some of the bands (b, h, w)."""
         shape = self.shape[1:]
@@ -248,9 +256,10 @@ class MappedCells:
         if raw is None or not len(row):
             return out
         row, column, how = row + self.rows[0], column + self.cols[0], self.file.decoding.take(bands)
-        reach = (int(row[0]), int(row[-1]) + 1)
-        for top, bottom, stored in raw.parts(self.file.handle, self.kept, len(self.file.formats), reach):
+        for top, bottom, stored in self._parts:
             first, last = np.searchsorted(row, (top, bottom))
+            if first == last:
+                continue
             pick_cells(
                 stored, raw.interleave, self.file.planes[bands], row[first:last] - top, column[first:last], how,
                 out[:, first:last],

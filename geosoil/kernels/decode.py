@@ -18,6 +18,8 @@ __all__ = ["EDGE", "band_lines", "band_planes", "band_points", "pick_lines", "pi
 
 #: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
 EDGE = 3.4e38
+#: The same among float32, of which it is none.
+_EDGE32 = np.float32(EDGE)
 #: Cells that are turned from points to bands at once, so that lines of cache are used whole.
 _TURN = 32
 #: Cells in a run of neighbours from which on runs are quicker to decode one by one than with what is between them.
@@ -37,6 +39,11 @@ def _value(stored: Any, nodata: float, scale: float, offset: float) -> np.float3
 @njit(cache=True, nogil=True, inline="always")
 def _line(stored: NDArray[Any], nodata: float, scale: float, offset: float, out: Float32) -> None:
     """One line of a band."""
+    if scale == 1 and offset == 0 and np.isnan(nodata):
+        for j in range(len(stored)):
+            value = np.float32(stored[j])
+            out[j] = value if abs(value) <= _EDGE32 else np.float32(np.nan)
+        return
     for j in range(len(stored)):
         out[j] = _value(stored[j], nodata, scale, offset)
 

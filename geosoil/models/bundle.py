@@ -280,19 +280,21 @@ class Bundle:
 
         In runs of cells whose hundreds of bands stay in cache until they are read.
         """
-        shape = raw.shape[1:]
-        scaled = np.full((len(self.targets), *shape), np.nan, np.float32)
-        valid = np.zeros(shape, np.bool_)
-        rows, columns = np.nonzero(np.ones(shape, np.bool_) if wanted is None else wanted)
-        for start in range(0, len(rows), _CELLS):
-            row, column = rows[start : start + _CELLS], columns[start : start + _CELLS]
-            if isinstance(raw, np.ndarray):
-                cells = np.empty((len(places), len(row)), np.float32)
-                gather(raw, places, row, column, cells)
-            else:
-                cells = raw.pick(places, row, column)
-            scaled[:, row, column], valid[row, column] = predictor.predict_cells(cells)
-        return scaled, valid
+        height, width = raw.shape[1:]
+        scaled = np.full((len(self.targets), height * width), np.nan, np.float32)
+        valid = np.zeros(height * width, np.bool_)
+        rows, columns = np.nonzero(np.ones((height, width), np.bool_) if wanted is None else wanted)
+        chosen = rows * width + columns
+        for start in range(0, len(chosen), _CELLS):
+            part = slice(start, start + _CELLS)
+            cells = chosen[part]
+            whole = cells[-1] - cells[0] == len(cells) - 1
+            run = slice(cells[0], cells[-1] + 1) if whole else cells
+            taken = _run_of(raw, places, run) if isinstance(raw, np.ndarray) and isinstance(run, slice) else None
+            if taken is None:
+                taken = _cells_of(raw, places, rows[part], columns[part])
+            scaled[:, run], valid[run] = predictor.predict_cells(taken)
+        return scaled.reshape(-1, height, width), valid.reshape(height, width)
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
         """One back-transformation a target, made once."""
@@ -330,6 +332,23 @@ class Bundle:
         with replacing(path) as part:
             save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
         return path
+
+
+def _run_of(raw: Float32, places: Int64, run: slice) -> Float32 | None:
+    """Bands (b, n) of cells that follow each other by rows; None where they do not in memory."""
+    if raw.strides[1:] != (raw.shape[2] * raw.itemsize, raw.itemsize):
+        return None
+    found: Float32 = raw.reshape(len(raw), -1)[places, run]
+    return found
+
+
+def _cells_of(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64) -> Float32:
+    """Bands (b, n) of cells anywhere."""
+    if not isinstance(raw, np.ndarray):
+        return raw.pick(places, row, column)
+    found = np.empty((len(places), len(row)), np.float32)
+    gather(raw, places, row, column, found)
+    return found
 
 
 def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from scipy.special import expit
 
-from geosoil.kernels.layers import shift, shift_relu
+from geosoil.kernels.layers import shift, shift_relu, standardise
 from geosoil.models.heads import Head, LinearHead, SvrHead
 
 if TYPE_CHECKING:
@@ -42,44 +42,50 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """A support vector machine on the made rows: a matrix product, an exponential, a vector product."""
+    """A support vector machine on the made rows: a matrix product, an exponential, a vector product.
+
+    The product gives the exponents themselves: ``-gamma |z - s|**2`` is linear in z, 1 and ``|z|**2``.
+
+    Attributes
+    ----------
+    rows : (k,) int64
+        Rows that it reads.
+    scale, shift : (k, 1) float32
+        Their standardisation.
+    support : (S, k + 2) float32
+        ``2 gamma s``, ``-gamma |s|**2`` and ``-gamma``.
+    dual : (S,) float32
+    intercept : float
+    """
 
     rows: Int64
     scale: Float32
     shift: Float32
     support: Float32
-    squared: Float32
     dual: Float32
-    gamma: float
     intercept: float
 
     @classmethod
     def of(cls, head: SvrHead, rows: Int64) -> _Kernel:
+        gamma, length = head.gamma, (head.support**2).sum(axis=1)
+        parts = [2 * gamma * head.support, -gamma * length[:, None], np.full((len(length), 1), -gamma)]
         return cls(
             rows=rows,
             scale=_narrow(1 / head.sd)[:, None],
             shift=_narrow(-head.mean / head.sd)[:, None],
-            support=_narrow(head.support),
-            squared=_narrow((head.support**2).sum(axis=1))[:, None],
+            support=_narrow(np.hstack(parts)),
             dual=_narrow(head.dual),
-            gamma=head.gamma,
             intercept=head.intercept,
         )
 
     def __call__(self, made: Float32) -> Float32:
         """Rows (m, n) to values (n,)."""
-        z = made[self.rows]
-        z *= self.scale
-        z += self.shift
-        distance = _scratch.take(-1, len(self.support), z.shape[1])
-        np.matmul(self.support, z, out=distance)
-        distance *= -2
-        distance += self.squared
-        distance += np.einsum("mn,mn->n", z, z)
-        np.maximum(distance, 0, out=distance)
-        distance *= np.float32(-self.gamma)
-        np.exp(distance, out=distance)
-        return np.asarray(self.dual @ distance + np.float32(self.intercept), np.float32)
+        count = made.shape[1]
+        z = _scratch.take(-2, len(self.rows) + 2, count)
+        standardise(made, self.rows, self.scale[:, 0], self.shift[:, 0], z)
+        similar = np.matmul(self.support, z, out=_scratch.take(-1, len(self.support), count))
+        np.exp(similar, out=similar)
+        return np.asarray(self.dual @ similar + np.float32(self.intercept), np.float32)
 
 
 #: What makes a target's value of the made rows: the row that is it, a kernel on rows, or a head on them.

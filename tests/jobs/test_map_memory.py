@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,12 @@ def test_a_mosaic_keeps_as_many_sources_open_as_are_planned(tmp_path: Path) -> N
         return len({file.path for file in psutil.Process().open_files() if Path(file.path).parent == tmp_path})
 
     with bounded_sources(1):
+        assert held() == SOURCES_EACH
+    with ExitStack() as first, ExitStack() as second:  # two runs, of which the first ends first
+        first.enter_context(bounded_sources(1))
+        second.enter_context(bounded_sources(1))
+        assert held() == 2 * SOURCES_EACH
+        first.close()
         assert held() == SOURCES_EACH
     assert held() == sources
     close_idle()
