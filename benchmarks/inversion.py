@@ -316,15 +316,15 @@ def same_values(bundle: Bundle, maps: Path, plain: Path) -> float | None:
     return off
 
 
-def measure(folder: Path, shape: tuple[int, int], quick: bool) -> dict[str, Any]:
-    """All of it."""
+def measure(folder: Path, shape: tuple[int, int], heads: list[str], quick: bool) -> dict[str, Any]:
+    """All of it; a case is told as soon as it is done."""
     layouts = ("bil",) if quick else ("bsq", "bil", "bip")
     scenes = {interleave: make_scene(folder, shape, interleave) for interleave in layouts}
     workers = os.cpu_count() or 1
     cells = shape[0] * shape[1]
     found: dict[str, Any] = {"cores": workers, "bands": 330, "shape": list(shape), "max_memory": MEMORY, "cases": []}
     found["read_s"] = round(read_bytes(scenes["bil"]), 2)
-    for head in ("plsr",) if quick else ("plsr", "svr"):
+    for head in heads:
         path = make_model(scenes["bil"], head, folder)
         bundle = geosoil.load_model(path)
         flops, shapes = unavoidable(bundle)
@@ -351,6 +351,7 @@ def measure(folder: Path, shape: tuple[int, int], quick: bool) -> dict[str, Any]
                     "largest_difference": same_values(bundle, out, folder / "plain"),
                 }
             )
+            print(json.dumps(found["cases"][-1]), file=sys.stderr, flush=True)
     return found
 
 
@@ -358,13 +359,15 @@ def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--heads", default="plsr,svr", help="regressions to measure")
     parser.add_argument("--folder", type=Path, help="for scenes and maps, about 9 GB; default: a temporary one")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="geosoil-benchmark-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         shape = (96, 96) if options.quick else (2083, 2008)
-        print(json.dumps(measure(folder, shape, options.quick), indent=1))
+        heads = ["plsr"] if options.quick else options.heads.split(",")
+        print(json.dumps(measure(folder, shape, heads, options.quick), indent=1))
     finally:
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

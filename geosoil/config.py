@@ -201,14 +201,14 @@ class SpectraConfig(_Record):
     keep: tuple[str, ...] = Field((), description="bands to use whatever else is said of them")
 
 
-FusionKind = Literal["ridge", "vae", "vae-residual", "autoencoder", "pls", "pds", "ds", "epo", "none"]
+FusionKind = Literal["ridge", "vae", "vae-residual", "autoencoder", "pls", "pds", "ds", "epo", "glsw", "none"]
 
 
 class FusionConfig(_Record):
     """How satellite spectra are made laboratory-like; what is not given is as suits the kind."""
 
-    kind: FusionKind | None = Field(None, description="how they are made; default: ridge, the best known")
-    penalty: float | None = Field(None, ge=0, description="of ridge; default: that of the least left-out error")
+    kind: FusionKind | None = Field(None, description="how they are made; default: glsw for svr, ridge else")
+    penalty: float | None = Field(None, ge=0, description="of ridge (default: least left-out error) and glsw")
     components: int | None = Field(None, ge=1)
     window: int | None = Field(None, ge=1)
     hidden: tuple[int, ...] | None = Field(None, min_length=1)

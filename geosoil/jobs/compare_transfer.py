@@ -54,7 +54,7 @@ def transfer_variants(study: Study, data: PairSet) -> list[SpectraVariant]:
     kinds = study.compare.transfers or (KINDS if same else ("local", "tuned"))
     found = []
     for kind in kinds:
-        for head in _heads(study, kind):
+        for head in _heads(study, kind, same=same):
             for sources, where in _sources(study, kind):
                 recipe = recipe_of_transfer(study, data, kind, head, sources)
                 label = LABELS[kind] if same else {"local": "Direct", "tuned": "Transfer"}.get(kind, LABELS[kind])
@@ -63,11 +63,16 @@ def transfer_variants(study: Study, data: PairSet) -> list[SpectraVariant]:
     return found
 
 
-def _heads(study: Study, kind: str) -> Sequence[str | None]:
-    """Regressions that a way is tried with; None for its own."""
+def _heads(study: Study, kind: str, *, same: bool) -> Sequence[str | None]:
+    """Regressions that a way is tried with; None for its own.
+
+    Where a network learns from another property, one that learns directly is beside it unasked (He et al. 2025).
+    """
     if kind in _OWN_HEAD:
         return (None,)
     heads = study.compare.heads
+    if not same and "heads" not in study.compare.model_fields_set:
+        heads = (*heads, "resnet")
     if kind in TUNED:
         return [head for head in heads if head in NETS] or (None,)
     return [head for head in heads if head in get_args(RegressionKind)]

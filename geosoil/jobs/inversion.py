@@ -22,7 +22,7 @@ from geosoil.jobs.lending import (
 )
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
-from geosoil.models.fusion import FusionSettings, Translator, cross_generate, fit_translator
+from geosoil.models.fusion import MOVES_BOTH, FusionSettings, Translator, cross_generate, fit_translator
 from geosoil.models.heads import Head, HeadSettings, fit_head
 from geosoil.models.library_heads import TransferSettings, fit_with_library
 from geosoil.models.spectral import SpectralPredictor, TargetHead
@@ -48,10 +48,10 @@ __all__ = [
     "recipe_of_spectra",
 ]
 
+#: Ways of fusion that suit a regression better than the one for all others: see `benchmarks/fusion.py`.
+_SUITS = {"svr": "glsw"}
 #: Parts of the training samples whose spectra are made by translators that were fitted on the others.
 CROSSED_FOLDS = 10
-#: Ways of fusion that move laboratory spectra too, so that a model reads them moved.
-_MOVES_BOTH = frozenset({"epo"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ class TrainingFits:
         parts = []
         if recipe.calibration in {"laboratory", "both"}:
             laboratory = preprocess.apply(self.data.of("laboratory")[self.rows])
-            if recipe.fusion.kind in _MOVES_BOTH:
+            if recipe.fusion.kind in MOVES_BOTH:
                 laboratory = self._translator(recipe).generate(laboratory.astype(np.float32)).astype(np.float64)
             parts.append(laboratory)
         if recipe.calibration in {"crossed", "both"}:
@@ -497,7 +497,7 @@ def recipe_of_spectra(
         spectra=spectra or config.spectra,
         head=_head_of(config, head or config.head),
         steps=config.steps,
-        fusion=fusion_of(study.fusion, fusion),
+        fusion=fusion_of(study.fusion, fusion, head or config.head),
         selection=_selection_of(config),
         transforms=tuple(study.how(code).transform or study.declared(code).transform for code in study.inverted()),
         calibration=config.calibration,
@@ -517,8 +517,7 @@ def _head_of(config: InvertConfig, kind: str) -> HeadSettings:
     return HeadSettings(kind=kind, most_components=config.components)
 
 
-def fusion_of(config: FusionConfig, kind: str | None = None) -> FusionSettings:
-    """The fusion that a study asks for, or another kind as suits it."""
-    if kind is not None and kind != config.kind:
-        return FusionSettings.of(kind)
-    return FusionSettings.of(config.kind, **config.changes()) if config.kind else FusionSettings(**config.changes())
+def fusion_of(config: FusionConfig, kind: str | None = None, head: str = "plsr") -> FusionSettings:
+    """The fusion that a study asks for, or what suits the regression; or another kind as suits it."""
+    own = config.kind or _SUITS.get(head, "ridge")
+    return FusionSettings.of(own, **config.changes()) if kind in {None, own} else FusionSettings.of(str(kind))

@@ -18,6 +18,7 @@ from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle
 from geosoil.models.conv_head import CnnSettings
+from geosoil.models.fusion_settings import MOVES_BOTH
 from geosoil.models.heads import HeadSettings
 from geosoil.models.library_heads import SAME, TUNED, TransferSettings
 from geosoil.models.net_head import NETS
@@ -157,7 +158,8 @@ def recipe_of_transfer(
     Raises
     ------
     UsageError
-        ``GS-TRANSFER``: the way needs the library to hold the property, and it teaches another one.
+        ``GS-TRANSFER``: the way needs the library to hold the property, and it teaches another one. ``GS-FUSION``: the
+        fusion does not go with a library.
     """
     config = study.transfer
     same = teaches_same(data)
@@ -179,7 +181,13 @@ def recipe_of_transfer(
         spike=SpikedSettings(most_components=config.components),
         tune=TuneSettings(way="published" if config.published else "joint"),
     )
-    base = recipe_of_spectra(study, _read(study, data))
+    base = recipe_of_spectra(study, _read(study, data), "plsr")
+    if base.generates and base.fusion.kind in MOVES_BOTH:
+        raise UsageError(
+            f"fusion {base.fusion.kind!r} moves laboratory spectra too, and those of a library stay as they are",
+            code="GS-FUSION",
+            hint='take kind = "ridge" in [fusion]',
+        )
     steps = config.steps_of(kind)
     return replace(base, head=settings.head, steps=steps, selection=None, transfer=settings, sources=sources)
 

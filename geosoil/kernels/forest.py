@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -12,49 +12,52 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["predict"]
+__all__ = ["NODE", "predict"]
 
-#: Rows that walk one tree together, so that the tree stays in cache.
+#: A node, all of it in one line of cache. A leaf is its own child on both sides.
+NODE = np.dtype([("feature", "i4"), ("threshold", "f4"), ("left", "i4"), ("right", "i4")])
+#: Rows that walk one tree after the other, so that both stay in cache.
 _BLOCK = 512
+#: Rows whose walks go on side by side: while one waits for its node, the others have theirs.
+_TOGETHER = 16
 
 
 @njit(cache=True, nogil=True)
-def predict(
-    rows: Float32,
-    start: Int64,
-    feature: NDArray[np.int32],
-    threshold: Float64,
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
-    value: Float64,
-    out: Float64,
-) -> None:
+def predict(rows: Float32, root: Int64, nodes: NDArray[Any], value: Float64, out: Float64) -> None:
     """Mean over trees.
 
     Parameters
     ----------
     rows : (n, F) float32
         Features.
-    start : (trees + 1,) int64
-        First node of each tree; children are counted from there.
-    feature, threshold, left, right, value : (nodes,)
-        A row goes left where ``row[feature] <= threshold``; a negative feature marks a leaf.
+    root : (trees,) int64
+        First node of each tree.
+    nodes : (nodes,) NODE
+        A row goes left where ``row[feature] <= threshold``; children are counted from the first node of all.
+    value : (nodes,)
+        Of the leaves.
     out : (n,) float64
         Filled.
     """
-    trees = len(start) - 1
+    place = np.empty(_TOGETHER, np.int64)
     for first in range(0, len(rows), _BLOCK):
         last = min(first + _BLOCK, len(rows))
+        out[first:last] = 0.0
+        for tree in range(len(root)):
+            for begin in range(first, last, _TOGETHER):
+                count = min(_TOGETHER, last - begin)
+                place[:count] = root[tree]
+                walking = True
+                while walking:
+                    walking = False
+                    for k in range(count):
+                        node = nodes[place[k]]
+                        left, right = node.left, node.right
+                        # Both children are there, so that this is a choice and no branch to be guessed.
+                        child = left if rows[begin + k, node.feature] <= node.threshold else right
+                        walking |= child != place[k]
+                        place[k] = child
+                for k in range(count):
+                    out[begin + k] += value[place[k]]
         for i in range(first, last):
-            out[i] = 0.0
-        for tree in range(trees):
-            base = start[tree]
-            for i in range(first, last):
-                node = base
-                column = feature[node]
-                while column >= 0:
-                    node = base + left[node] if rows[i, column] <= threshold[node] else base + right[node]
-                    column = feature[node]
-                out[i] += value[node]
-        for i in range(first, last):
-            out[i] /= trees
+            out[i] /= len(root)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geosoil.errors import InputError, ModelError
+from geosoil.kernels.forest import NODE
 from geosoil.kernels.forest import predict as predict_kernel
 from geosoil.prep.split import random_folds
 from geosoil.types import Layers, Progress, quiet
@@ -121,7 +123,11 @@ class Forest:
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """One forest as flat arrays; see `kernels.forest.predict`."""
+    """One forest as flat arrays.
+
+    A row goes left where ``row[feature] <= threshold``; a negative feature marks a leaf. Children are counted from the
+    first node of their tree, ``start``.
+    """
 
     start: NDArray[np.int64]
     feature: NDArray[np.int32]
@@ -181,17 +187,25 @@ class Trees:
     def predict(self, rows: Float32) -> Float64:
         """Mean over trees for rows (n, F)."""
         out = np.empty(len(rows), np.float64)
-        predict_kernel(
-            np.ascontiguousarray(rows, np.float32),
-            self.start,
-            self.feature,
-            self.threshold,
-            self.left,
-            self.right,
-            self.value,
-            out,
-        )
+        predict_kernel(np.ascontiguousarray(rows, np.float32), self.start[:-1], self._nodes, self.value, out)
         return out
+
+    @cached_property
+    def _nodes(self) -> NDArray[Any]:
+        """The nodes as the kernel walks them."""
+        place = np.arange(len(self.feature), dtype=np.int32)
+        leaf = self.feature < 0
+        base = np.repeat(self.start[:-1], np.diff(self.start)).astype(np.int32)
+        with np.errstate(over="ignore"):
+            threshold = self.threshold.astype(np.float32)
+        # The largest float32 that is not above it parts float32 features as the threshold itself does.
+        above = threshold > self.threshold
+        threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
+        found = np.empty(len(place), NODE)
+        found["feature"], found["threshold"] = np.where(leaf, 0, self.feature), threshold
+        found["left"] = np.where(leaf, place, base + self.left)
+        found["right"] = np.where(leaf, place, base + self.right)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

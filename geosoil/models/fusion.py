@@ -8,11 +8,19 @@ import numpy as np
 
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.models.fusion_layers import Chains, Dense
-from geosoil.models.fusion_settings import KINDS, LINEAR_KINDS, FusionSettings
+from geosoil.models.fusion_settings import KINDS, LINEAR_KINDS, MOVES_BOTH, FusionSettings
 from geosoil.models.fusion_training import train_translator
 from geosoil.models.fusion_translators import LinearTranslator, NetTranslator, Translator, restore_translator
 from geosoil.models.loop import one_thread
-from geosoil.models.standardise import Affine, direct, orthogonal, partial_least_squares, piecewise, shrunken
+from geosoil.models.standardise import (
+    Affine,
+    direct,
+    orthogonal,
+    partial_least_squares,
+    piecewise,
+    shrunken,
+    weighted,
+)
 from geosoil.prep.split import random_folds
 from geosoil.types import Progress, quiet
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "MOVES_BOTH",
     "Chains",
     "FusionSettings",
     "LinearTranslator",
@@ -37,6 +46,8 @@ __all__ = [
 _FEWEST = 10
 #: Components of a kind that were not asked for.
 _COMPONENTS = {"pds": 2, "epo": 2}
+#: Penalty of the weighting.
+_WEIGHTING = 0.01
 
 
 def fit_translator(
@@ -135,6 +146,8 @@ def _linear(settings: FusionSettings, near: Float64, far: Float64, groups: Int64
             return piecewise(near, far, window=settings.window, components=components)
         case "epo":
             return orthogonal(near, far, components=components)
+        case "glsw":
+            return weighted(near, far, penalty=settings.penalty or _WEIGHTING)
         case "pls":
             return partial_least_squares(near, far, components=settings.components, groups=groups, seed=seed)
     return np.eye(near.shape[1]), np.zeros(near.shape[1])

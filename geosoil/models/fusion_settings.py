@@ -7,11 +7,13 @@ from typing import Any, Literal, Self
 
 from geosoil.errors import UsageError
 
-__all__ = ["KINDS", "LINEAR_KINDS", "FusionSettings"]
+__all__ = ["KINDS", "LINEAR_KINDS", "MOVES_BOTH", "FusionSettings"]
 
-KINDS = ("ridge", "none", "ds", "pds", "epo", "pls", "autoencoder", "vae", "vae-residual")
+KINDS = ("ridge", "none", "ds", "pds", "epo", "glsw", "pls", "autoencoder", "vae", "vae-residual")
 #: Those that are a matrix and an offset.
-LINEAR_KINDS = frozenset(("ridge", "none", "ds", "pds", "epo", "pls"))
+LINEAR_KINDS = frozenset(("ridge", "none", "ds", "pds", "epo", "glsw", "pls"))
+#: Those that move laboratory spectra too, so that a model reads them moved.
+MOVES_BOTH = frozenset(("epo", "glsw"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class FusionSettings:
     kind : str
         One of `KINDS`.
     penalty : float, optional
-        Of ``ridge``; None: the one that reproduces left-out laboratory spectra best. See `standardise.shrunken`.
+        Of ``ridge``; None: the one that reproduces left-out laboratory spectra best. See `standardise.shrunken`. Of
+        ``glsw``; None: 0.01. See `standardise.weighted`.
     components : int, optional
         Of ``pds`` (each window's PLS), ``epo`` (directions removed) and ``pls``; None: 2, 2, and the count that
         reproduces held-out laboratory spectra best.
@@ -129,6 +132,7 @@ def _wrong(settings: FusionSettings) -> str:
     checks = {
         f"kind {settings.kind!r} is none of {', '.join(KINDS)}": settings.kind not in KINDS,
         "penalty must be 0 or more": settings.penalty is not None and not 0 <= settings.penalty < float("inf"),
+        "the penalty of glsw must be above 0": settings.kind == "glsw" and settings.penalty == 0,
         "components must be 1 or more": settings.components is not None and settings.components < 1,
         "window must be 1 or more": settings.window < 1,
         "widths of layers must be 1 or more": min((*settings.hidden, settings.latent)) < 1,

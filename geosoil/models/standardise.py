@@ -14,7 +14,7 @@ from geosoil.prep.split import random_folds
 if TYPE_CHECKING:
     from geosoil.types import Float64, Int64
 
-__all__ = ["Affine", "direct", "orthogonal", "partial_least_squares", "piecewise", "shrunken"]
+__all__ = ["Affine", "direct", "orthogonal", "partial_least_squares", "piecewise", "shrunken", "weighted"]
 
 #: Folds and most components of the search for a component count.
 _FOLDS, _MOST = 5, 30
@@ -152,6 +152,32 @@ def orthogonal(satellite: Float64, laboratory: Float64, *, components: int) -> A
     basis = np.asarray(fitted.V_epo_, np.float64)
     matrix = np.eye(satellite.shape[1]) - basis @ basis.T
     return matrix, fitted.mean_X_ @ basis @ basis.T
+
+
+def weighted(satellite: Float64, laboratory: Float64, *, penalty: float) -> Affine:
+    """Generalised least squares weighting (Martens et al. 2003): directions in which the pairs differ are held down.
+
+    Each by as much as it differs, where orthogonalisation removes some and leaves the rest. The differences are not
+    centred, so that their mean, which all pairs share, is held down too.
+
+    Parameters
+    ----------
+    penalty : float
+        Mean squared difference along a direction that is held down to ``sqrt(1 / 2)``, in units of the mean squared
+        length of all centred spectra.
+
+    Returns
+    -------
+    matrix, offset
+        As `direct` gives them; the matrix applies to laboratory spectra as well, whose mean stays where it is.
+    """
+    _, root, basis = np.linalg.svd(satellite - laboratory, full_matrices=False)
+    both = np.vstack([satellite, laboratory])
+    unit = max(float(((both - both.mean(axis=0)) ** 2).sum(axis=1).mean()), 1e-300)
+    share = (1 + root**2 / (len(satellite) * penalty * unit)) ** -0.5
+    matrix = np.eye(satellite.shape[1]) + (basis.T * (share - 1)) @ basis
+    centre = laboratory.mean(axis=0)
+    return matrix, centre - centre @ matrix
 
 
 def partial_least_squares(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geosoil.config import Study
+from geosoil.config import CompareConfig, Study
 from geosoil.errors import InputError, OutputError
 from geosoil.jobs.compare import compare, summary
 from geosoil.jobs.compare_spectra import partition, run_variants
@@ -139,6 +139,9 @@ class TestLines:
         study = lent_study(site, property="cu", library={"property": "ph"}, compare={"transfers": []})
         labels = [one.label for one in transfer_variants(study, build_transfer(study))]
         assert labels == ["Direct, PLSR", "Transfer, ResNet"]
+        unasked = study.model_copy(update={"compare": CompareConfig()})
+        labels = [one.label for one in transfer_variants(unasked, build_transfer(study))]
+        assert labels == ["Direct, PLSR", "Direct, SVR", "Direct, ResNet", "Transfer, ResNet"]
 
     def test_several_properties_are_compared_at_once_and_without_places_not_in_space(
         self, site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -22,6 +22,7 @@ from geosoil.jobs.inversion import (
 from geosoil.jobs.pairs import PairSet
 from geosoil.models.fusion import KINDS as FUSIONS
 from geosoil.models.fusion import FusionSettings
+from geosoil.models.fusion_settings import MOVES_BOTH
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.prep.cars import Cars
 from geosoil.prep.masks import NAMES, MaskRules
@@ -215,6 +216,18 @@ class TestTruth:
         (found,) = cross_validate_spectra(data, [recipe], folds_of_pairs(data, "random", 3, 0), 0)
         assert r2(data.values, found.predicted) > 0.9
 
+    @pytest.mark.parametrize("kind", sorted(MOVES_BOTH))
+    def test_laboratory_spectra_are_moved_where_satellite_ones_are(self, kind: str) -> None:
+        """A gain of some directions alone, so that spectra which stay where they are would be of another kind."""
+        data = made_pairs(noise=0.001)
+        recipe = recipe_of("generated", fusion=FusionSettings.of(kind), selection=None)
+        folds = folds_of_pairs(data, "random", 3, 0)
+        laboratory, both = cross_validate_spectra(
+            data, [replace(recipe, calibration=calibration) for calibration in ("laboratory", "both")], folds, 0
+        )
+        assert r2(data.values, laboratory.predicted) > 0.9
+        assert r2(data.values, both.predicted) > 0.9
+
     def test_laboratory_spectra_do_better_than_noisy_ones(self) -> None:
         data = made_pairs(noise=0.02)
         folds = folds_of_pairs(data, "random", 3, 0)
@@ -356,6 +369,14 @@ class TestSettings:
         assert same_always == Cars(runs=7, mode="deterministic")
         assert recipe_of_spectra(study, fusion="vae").fusion == FusionSettings.of("vae")
         assert recipe_of_spectra(Study()).fusion == FusionSettings()
+
+    def test_the_fusion_that_suits_the_regression_is_taken_unasked(self) -> None:
+        assert recipe_of_spectra(Study(), head="svr").fusion == FusionSettings.of("glsw")
+        assert recipe_of_spectra(Study(), head="rf").fusion == FusionSettings.of("ridge")
+        asked = Study(fusion={"kind": "ridge", "penalty": 0.1}, invert={"head": "svr"})
+        assert recipe_of_spectra(asked).fusion == FusionSettings.of("ridge", penalty=0.1)
+        assert recipe_of_spectra(asked, fusion="ridge").fusion == FusionSettings.of("ridge", penalty=0.1)
+        assert recipe_of_spectra(asked, fusion="pds").fusion == FusionSettings.of("pds")
 
     def test_what_may_be_written_is_what_there_is(self) -> None:
         for kind in FUSIONS:

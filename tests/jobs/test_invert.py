@@ -112,6 +112,25 @@ class TestModel:
         with pytest.raises(ModelError):
             made.bundle.predict_block(np.zeros((few, 3, 3), np.float32))
 
+    @pytest.mark.parametrize("share", [None, 1.0, 0.3])
+    @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut out"])
+    def test_cells_are_predicted_alike_wherever_they_are_in_memory(
+        self, made: Made, cut: bool, share: float | None
+    ) -> None:
+        bands, rng = len(made.bundle.bands), np.random.default_rng(0)
+        held = rng.uniform(0.05, 0.6, (bands + 2, 60, 90)).astype(np.float32)
+        held[7, 10:20, 30:33] = np.nan
+        raw = held[:, 5:50, 11:81] if cut else np.ascontiguousarray(held[:, 5:50, 11:81])
+        places = rng.permutation(bands + 2)[:bands]
+        wanted = None if share is None else rng.random(raw.shape[1:]) < share
+        cells = raw[places].reshape(bands, -1).T[:, :, None, None]
+        expected = made.bundle.predict(np.ascontiguousarray(cells)).T.reshape(-1, *raw.shape[1:])
+        if wanted is not None:
+            expected[:, ~wanted] = np.nan
+        found = made.bundle.predict_block(raw, places=places.tolist(), wanted=wanted)
+        np.testing.assert_allclose(found, expected, rtol=2e-4)
+        assert np.isfinite(found).any()
+
     def test_equal_seeds_give_equal_models(
         self, made: Made, tailings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -19,6 +19,7 @@ from odc.geo.xr import xr_coords
 import geosoil
 from geosoil.bands import Bands
 from geosoil.config import Study
+from geosoil.errors import UsageError
 from geosoil.io.spectra import open_spectra
 from geosoil.jobs.compare_spectra import partition
 from geosoil.jobs.info import describe, info
@@ -29,6 +30,7 @@ from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.predict import predict_spectra
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer, transfer
 from geosoil.models.bundle import load_model
+from geosoil.models.fusion import FusionSettings
 
 from .lent import LOCAL, lent_study, make_lent
 
@@ -141,6 +143,16 @@ class TestKnownTruth:
         assert recipe_of_transfer(copper, build_transfer(copper)).model == "tuned"
         acid = lent_study(site, invert={"properties": ["ph"]}, library={"property": "ph"}, transfer={"kind": None})
         assert recipe_of_transfer(acid, build_transfer(acid)).model == "mixture"
+
+    @pytest.mark.parametrize("kind", ["epo", "glsw"])
+    def test_a_fusion_that_would_move_the_library_is_refused(self, site: Path, data: PairSet, kind: str) -> None:
+        pairs = replace(data, laboratory=data.satellite.copy())
+        study = lent_study(site, fusion={"kind": kind}, invert={"spectra": "generated"})
+        with pytest.raises(UsageError, match="moves laboratory spectra too") as caught:
+            recipe_of_transfer(study, pairs)
+        assert caught.value.code == "GS-FUSION"
+        unasked = lent_study(site, invert={"spectra": "generated", "head": "svr"})
+        assert recipe_of_transfer(unasked, pairs).fusion == FusionSettings()
 
     def test_several_properties_are_learned_at_once(self, site: Path) -> None:
         study = lent_study(site, invert={"properties": ["soc", "ph"]})

@@ -25,6 +25,27 @@ def test_predictions_equal_scikit_learn() -> None:
     np.testing.assert_allclose(Trees.of(forest).predict(fresh), forest.predict(fresh), rtol=1e-12)
 
 
+def test_a_feature_at_a_threshold_goes_where_scikit_learn_sends_it() -> None:
+    """Thresholds are float64, features float32: some thresholds have no float32 of their own."""
+    rng = np.random.default_rng(3)
+    X = np.float32(np.round(rng.random((300, 4)), 1))
+    y = rng.random(300)
+    forest = RandomForestRegressor(20, random_state=0).fit(X, y)
+    thresholds = np.concatenate([one.tree_.threshold[one.tree_.feature >= 0] for one in forest.estimators_])
+    below, above = np.float32([-np.inf, np.inf])
+    at = np.unique(thresholds.astype(np.float32))
+    near = np.concatenate([at, np.nextafter(at, below), np.nextafter(at, above)])
+    rows = np.stack([rng.permutation(near) for _ in range(4)], axis=1)
+    np.testing.assert_allclose(Trees.of(forest).predict(rows), forest.predict(rows), rtol=1e-12)
+    lone = Trees(
+        np.array([0, 3]), np.array([0, -1, -1], np.int32), np.array([0.1, -2, -2]), np.array([1, -1, -1], np.int32),
+        np.array([2, -1, -1], np.int32), np.array([0.0, 1.0, 2.0]), np.ones(1),
+    )  # fmt: skip
+    tenth = np.float32(0.1)
+    assert float(tenth) > 0.1
+    assert lone.predict(np.array([[tenth], [np.nextafter(tenth, below)]])).tolist() == [2.0, 1.0]
+
+
 def test_one_depth_equals_a_forest_fitted_by_hand(known: Known) -> None:
     estimator = Forest(trees=30, max_features=(1.0,), min_samples_leaf=(3,), seed=4)
     found = estimator.fit(known.features, known.layers, known.depths_cm).predict(known.features)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization
 from numpy.typing import NDArray
+from scipy.linalg import sqrtm
 from sklearn.linear_model import Ridge
 
 from geosoil.errors import InputError, ModelError, UsageError
@@ -196,6 +197,38 @@ def test_orthogonalisation_takes_out_the_first_directions_of_the_differences() -
     assert np.abs((generated - generated[0]) @ directions.T).max() < 1e-5
     others = np.eye(len(directions.T)) - directions.T @ directions
     np.testing.assert_allclose((generated - new) @ others, 0, atol=1e-5)
+
+
+def test_the_weighting_is_the_inverse_square_root_of_the_differences_covariance() -> None:
+    """As Martens et al. (2003) have it, with the unit matrix added."""
+    satellite, laboratory = pairs()
+    both = np.vstack([satellite, laboratory])
+    unit = ((both - both.mean(0)) ** 2).sum(1).mean()
+    apart = satellite - laboratory
+    covariance = apart.T @ apart / len(apart) / (0.02 * unit) + np.eye(satellite.shape[1])
+    expected = np.linalg.inv(sqrtm(covariance).real)
+    found = fit_translator(quick("glsw", penalty=0.02), satellite, laboratory)
+    new = pairs(20, seed=9)[0].astype(np.float32)
+    centre = laboratory.mean(0)
+    np.testing.assert_allclose(found.generate(new), (new - centre) @ expected + centre, atol=1e-5)
+
+
+def test_the_weighting_lies_between_leaving_all_and_taking_out_what_differs() -> None:
+    satellite, laboratory = pairs(noise=0.02)
+    new = pairs(20, seed=9)[0].astype(np.float32)
+    loose, tight = (
+        fit_translator(quick("glsw", penalty=penalty), satellite, laboratory).generate(new) for penalty in (1e9, 1e-12)
+    )
+    np.testing.assert_allclose(loose, new, atol=1e-5)
+    np.testing.assert_allclose(tight, np.broadcast_to(laboratory.mean(0), new.shape), atol=1e-3)
+
+
+def test_the_weighting_brings_pairs_together_and_keeps_samples_apart() -> None:
+    satellite, laboratory = pairs(120)
+    near, far = pairs(50, seed=9)
+    found = fit_translator(quick("glsw"), satellite, laboratory)
+    here, there = (found.generate(rows.astype(np.float32)) for rows in (near, far))
+    assert rmse(here, there) / here.std(axis=0).mean() < 0.5 * rmse(near, far) / near.std(axis=0).mean()
 
 
 def test_pls_finds_more_components_than_one_where_there_are_four() -> None:
@@ -392,6 +425,7 @@ def test_what_is_no_pair_is_refused() -> None:
     [
         {"kind": "gan"},
         {"penalty": -1.0},
+        {"kind": "glsw", "penalty": 0.0},
         {"dropout": 1.0},
         {"mmd": -1.0},
         {"mmd": 0.0, "sad": 0.0},
