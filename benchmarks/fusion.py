@@ -67,13 +67,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--heads", default="plsr,svr")
-    parser.add_argument("--fusions", default="ds,pds,epo", help="also pls, autoencoder, vae, vae-residual, which train")
+    parser.add_argument("--fusions", default="ds,pds,epo", help="also ridge, glsw, pls, autoencoder, vae, vae-residual")
     parser.add_argument("--state", default="wet", choices=["wet", "wet_dried_1_day"])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    fusions = [one for one in options.fusions.split(",") if one]
     table = pd.read_parquet(options.folder / "moisture_absorbance.parquet")
     found = geosoil.compare(
-        study_of(options.repeats, options.heads.split(","), options.fusions.split(","), options.state),
+        study_of(options.repeats, options.heads.split(","), fusions, options.state),
         options.out,
         satellite=spectra_of(table, options.state),
         laboratory=spectra_of(table, "air_dry"),
