@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from geosoil.errors import UsageError
 
-__all__ = ["BLOCK", "Tile", "blocks_of", "plan_tiles", "strips_of"]
+__all__ = ["BLOCK", "Tile", "blocks_of", "plan_tiles"]
 
 #: Edge of the blocks that models are called on, cells. One shape for all, so that results repeat to the bit; small
 #: enough that a block's features and activations stay in cache.
@@ -79,16 +79,3 @@ def blocks_of(tile: Tile) -> Iterator[tuple[slice, slice]]:
     for top in range(0, tile.height, BLOCK):
         for left in range(0, tile.width, BLOCK):
             yield slice(top, top + BLOCK), slice(left, left + BLOCK)
-
-
-def strips_of(tile: Tile) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of a tile's strips, as many cells as a block, for models that do not look at neighbours.
-
-    Cells side by side are side by side in the file too: a strip is read in the longest runs that the tile allows.
-
-    >>> [(rows.start, rows.stop) for rows, _ in strips_of(Tile(0, 0, 0, 50, 512))]
-    [(0, 32), (32, 50)]
-    """
-    step = max(1, BLOCK * BLOCK // tile.width)
-    for top in range(0, tile.height, step):
-        yield slice(top, min(top + step, tile.height)), slice(0, tile.width)

@@ -16,7 +16,7 @@ import geosoil
 from geosoil.errors import GeosoilError, InputError, ResourceError
 from geosoil.grid.patches import fill_window, window_spans
 from geosoil.grid.spool import write_tile
-from geosoil.grid.tiles import BLOCK, Tile, blocks_of, strips_of
+from geosoil.grid.tiles import BLOCK, Tile, blocks_of
 from geosoil.io.lazy import reader_of
 from geosoil.io.rasterfile import FileStack
 from geosoil.models.bundle import Bundle, Output, load_model
@@ -172,11 +172,13 @@ class Task:
             After a stop.
         """
         maps = np.full((self.layers, tile.height, tile.width), np.nan, np.float32)
-        for rows, columns in strips_of(tile) if self.takes_cells else blocks_of(tile):
+        for rows, columns in blocks_of(tile):
             if stopped():
                 raise Abandoned
             inside = maps[:, rows, columns]
-            block = self._block(raw, rows, columns)
+            block = (
+                whole_block(raw, rows, columns, self.halo) if isinstance(raw, np.ndarray) else raw.part(rows, columns)
+            )
             wanted = self._wanted(block, inside)
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
@@ -193,12 +195,6 @@ class Task:
                 inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]
                 first += len(found)
         return maps
-
-    def _block(self, raw: Float32 | Cells, rows: slice, columns: slice) -> Float32 | Cells:
-        """The part of a tile's window that a block needs."""
-        if not isinstance(raw, np.ndarray):
-            return raw.part(rows, columns)
-        return raw[:, rows, columns] if self.takes_cells else whole_block(raw, rows, columns, self.halo)
 
     def _wanted(self, block: Float32 | Cells, inside: Float32) -> Bool:
         """The cells of a block to predict: those in the tile without a flag; notes the flags."""

@@ -290,9 +290,11 @@ class Bundle:
             cells = chosen[part]
             whole = cells[-1] - cells[0] == len(cells) - 1
             run = slice(cells[0], cells[-1] + 1) if whole else cells
-            taken = _run_of(raw, places, run) if isinstance(raw, np.ndarray) and isinstance(run, slice) else None
-            if taken is None:
-                taken = _cells_of(raw, places, rows[part], columns[part])
+            if isinstance(raw, np.ndarray):
+                taken = np.empty((len(places), len(cells)), np.float32)
+                gather(raw, places, rows[part], columns[part], taken)
+            else:
+                taken = raw.pick(places, rows[part], columns[part])
             scaled[:, run], valid[run] = predictor.predict_cells(taken)
         return scaled.reshape(-1, height, width), valid.reshape(height, width)
 
@@ -332,23 +334,6 @@ class Bundle:
         with replacing(path) as part:
             save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
         return path
-
-
-def _run_of(raw: Float32, places: Int64, run: slice) -> Float32 | None:
-    """Bands (b, n) of cells that follow each other by rows; None where they do not in memory."""
-    if raw.strides[1:] != (raw.shape[2] * raw.itemsize, raw.itemsize):
-        return None
-    found: Float32 = raw.reshape(len(raw), -1)[places, run]
-    return found
-
-
-def _cells_of(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64) -> Float32:
-    """Bands (b, n) of cells anywhere."""
-    if not isinstance(raw, np.ndarray):
-        return raw.pick(places, row, column)
-    found = np.empty((len(places), len(row)), np.float32)
-    gather(raw, places, row, column, found)
-    return found
 
 
 def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:
