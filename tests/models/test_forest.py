@@ -32,7 +32,7 @@ def test_a_feature_at_a_threshold_goes_where_scikit_learn_sends_it() -> None:
     y = rng.random(300)
     forest = RandomForestRegressor(20, random_state=0).fit(X, y)
     thresholds = np.concatenate([one.tree_.threshold[one.tree_.feature >= 0] for one in forest.estimators_])
-    below, above = np.float32([-np.inf, np.inf])
+    below, above = np.float32(-np.inf), np.float32(np.inf)
     at = np.unique(thresholds.astype(np.float32))
     near = np.concatenate([at, np.nextafter(at, below), np.nextafter(at, above)])
     rows = np.stack([rng.permutation(near) for _ in range(4)], axis=1)
