@@ -22,7 +22,8 @@ from geosoil.jobs.lending import (
 )
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
-from geosoil.models.fusion import MOVES_BOTH, FusionSettings, Translator, cross_generate, fit_translator
+from geosoil.models.fusion import FusionSettings, Translator, cross_generate, fit_translator
+from geosoil.models.fusion_settings import MOVES_BOTH
 from geosoil.models.heads import Head, HeadSettings, fit_head
 from geosoil.models.library_heads import TransferSettings, fit_with_library
 from geosoil.models.spectral import SpectralPredictor, TargetHead

@@ -8,7 +8,7 @@ import numpy as np
 
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.models.fusion_layers import Chains, Dense
-from geosoil.models.fusion_settings import KINDS, LINEAR_KINDS, MOVES_BOTH, FusionSettings
+from geosoil.models.fusion_settings import LINEAR_KINDS, FusionSettings
 from geosoil.models.fusion_training import train_translator
 from geosoil.models.fusion_translators import LinearTranslator, NetTranslator, Translator, restore_translator
 from geosoil.models.loop import one_thread
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from geosoil.types import Float32, Float64, Int64
 
 __all__ = [
-    "KINDS",
-    "MOVES_BOTH",
     "Chains",
     "FusionSettings",
     "LinearTranslator",

@@ -50,7 +50,7 @@ class _Kernel:
     ----------
     rows : (k,) int64
         Rows that it reads.
-    scale, shift : (k, 1) float32
+    scale, shift : (k,) float32
         Their standardisation.
     support : (S, k + 2) float32
         ``2 gamma s``, ``-gamma |s|**2`` and ``-gamma``.
@@ -71,8 +71,8 @@ class _Kernel:
         parts = [2 * gamma * head.support, -gamma * length[:, None], np.full((len(length), 1), -gamma)]
         return cls(
             rows=rows,
-            scale=_narrow(1 / head.sd)[:, None],
-            shift=_narrow(-head.mean / head.sd)[:, None],
+            scale=_narrow(1 / head.sd),
+            shift=_narrow(-head.mean / head.sd),
             support=_narrow(np.hstack(parts)),
             dual=_narrow(head.dual),
             intercept=head.intercept,
@@ -82,7 +82,7 @@ class _Kernel:
         """Rows (m, n) to values (n,)."""
         count = made.shape[1]
         z = _scratch.take(-2, len(self.rows) + 2, count)
-        standardise(made, self.rows, self.scale[:, 0], self.shift[:, 0], z)
+        standardise(made, self.rows, self.scale, self.shift, z)
         similar = np.matmul(self.support, z, out=_scratch.take(-1, len(self.support), count))
         np.exp(similar, out=similar)
         return np.asarray(self.dual @ similar + np.float32(self.intercept), np.float32)

@@ -20,8 +20,8 @@ from geosoil.jobs.inversion import (
     recipe_of_spectra,
 )
 from geosoil.jobs.pairs import PairSet
-from geosoil.models.fusion import KINDS as FUSIONS
 from geosoil.models.fusion import FusionSettings
+from geosoil.models.fusion_settings import KINDS as FUSIONS
 from geosoil.models.fusion_settings import MOVES_BOTH
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.prep.cars import Cars

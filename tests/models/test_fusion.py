@@ -15,7 +15,6 @@ from sklearn.linear_model import Ridge
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.models.fusion import (
-    KINDS,
     FusionSettings,
     Translator,
     cross_generate,
@@ -24,6 +23,7 @@ from geosoil.models.fusion import (
 )
 from geosoil.models.fusion_layers import Scale
 from geosoil.models.fusion_loss import divergence, kernel_variances, mmd, spectral_angle
+from geosoil.models.fusion_settings import KINDS
 from geosoil.models.fusion_training import member_of, new_net
 from geosoil.models.standardise import _left_out_error
 
