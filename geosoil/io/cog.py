@@ -6,6 +6,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -142,6 +143,7 @@ def write_cog(
     dtype: str = "float32",
     resampling: str = "average",
     options: Mapping[str, str] | None = None,
+    num_threads: int = 1,
 ) -> Statistics:
     """Write one map.
 
@@ -168,6 +170,8 @@ def write_cog(
         Of the overviews; nearest for classes.
     options : mapping
         Creation options of GDAL's COG driver, over the defaults.
+    num_threads : int
+        Threads that compress and compare; the bytes are the same.
 
     Raises
     ------
@@ -181,9 +185,10 @@ def write_cog(
             _stream(plain, window, grid, statistics, tags, description, unit, nodata, dtype)
             if not any(option.upper() in _OF_OVERVIEWS for option in options or {}):
                 _shrink(plain, grid, resampling)
-            creation = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), **(options or {})}
+            ours = {**PROFILE, "OVERVIEW_RESAMPLING": resampling.upper(), "NUM_THREADS": str(num_threads)}
+            creation = {**ours, **{name.upper(): value for name, value in (options or {}).items()}}
             rasterio.shutil.copy(str(plain), str(part), driver="COG", **creation)
-            _verify(part, path, grid, statistics, nodata)
+            _verify(part, path, grid, statistics, nodata, num_threads)
         settle(part, path)
     except (RasterioError, CPLE_BaseError) as error:
         why = str(error.__cause__ or error)
@@ -282,17 +287,23 @@ def _with_nodata(values: Float32, nodata: float) -> Float32:
     return np.where(np.isnan(values), np.float32(nodata), values)
 
 
-def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata: float) -> None:
+def _verify(part: Path, path: Path, grid: GeoBox, statistics: Statistics, nodata: float, num_threads: int) -> None:
     """Read every block back."""
-    try:
-        with rasterio.open(part) as file:
-            for checksum, (rows, columns) in zip(statistics.checksums, _windows(grid), strict=True):
+    blocks = list(zip(statistics.checksums, _windows(grid), strict=True))
+
+    def read(first: int) -> None:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_NUM_THREADS=1), rasterio.open(part) as file:
+            for checksum, (rows, columns) in blocks[first::num_threads]:
                 values = file.read(1, window=Window.from_slices(rows, columns), out_dtype="float32")
                 if not np.isnan(nodata):
                     values[values == np.float32(nodata)] = np.nan
                 if zlib.crc32(np.ascontiguousarray(values).tobytes()) != checksum:
                     where = f"rows {rows[0]}-{rows[1]}, columns {columns[0]}-{columns[1]}"
                     raise _not_whole(path, f"{where} differ when read back")
+
+    try:
+        with ThreadPoolExecutor(num_threads, thread_name_prefix="geosoil") as pool:
+            list(pool.map(read, range(min(num_threads, len(blocks)))))
     except RasterioError as error:
         raise _not_whole(path, str(error.__cause__ or error)[:300]) from error
 

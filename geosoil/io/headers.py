@@ -43,6 +43,9 @@ NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "
 _MOST_VRT = 50 * 2**20
 # Blocks of a TIFF are looked at in so many steps along each axis.
 _LOOKS = 3
+# Formats that are decoded in blocks; rows and columns that are decoded together at least, and at most so many bytes.
+_IN_BLOCKS = ("GTiff", "JP2OpenJPEG")
+_LEAST_CUT, _MOST_CUT = 128, 32 * 2**20
 # Sources of a VRT, and what in them leads to the network.
 _VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
@@ -218,7 +221,25 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         raw=RawLayout.of(handle, dataset),
         kept=_kept(handle.address, dataset),
         number=np.result_type(*set(dataset.dtypes)).itemsize,
+        cut=_cut(handle.address, dataset),
     )
+
+
+def _cut(address: str, dataset: DatasetReader) -> tuple[int, int] | None:
+    """Rows and columns that are decoded as a whole: a block, or as many small ones as are worth a read of their own.
+
+    A server is asked for the blocks of a window all at once, which is quicker than one by one.
+    """
+    shapes = set(dataset.block_shapes)
+    if dataset.driver not in _IN_BLOCKS or len(shapes) > 1 or is_remote(address):
+        return None
+    edges, sizes = shapes.pop(), (dataset.height, dataset.width)
+    least = [edge * -(-min(_LEAST_CUT, size) // edge) for edge, size in zip(edges, sizes, strict=True)]
+    each = dataset.count * np.result_type(*set(dataset.dtypes)).itemsize
+    rows, columns = next(
+        (cut for cut in ((least[0], least[1]), (edges[0], least[1])) if cut[0] * cut[1] * each <= _MOST_CUT), edges
+    )
+    return rows, columns
 
 
 def _kept(address: str, dataset: DatasetReader, depth: int = 2) -> int:

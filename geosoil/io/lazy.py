@@ -12,12 +12,13 @@ from dask.base import tokenize
 
 from geosoil.types import WindowReader
 
+from .blocks import Cut
 from .rasterfile import FileStack
 
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["footprint", "kept_by_files", "lazy_array", "reader_of"]
+__all__ = ["cut_of_files", "footprint", "kept_by_files", "lazy_array", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,12 @@ def kept_by_files(array: Any) -> int:
     """Bytes that the open files of each thread keep, besides the windows that it reads."""
     reader = reader_of(array) if isinstance(array, da.Array) else None
     return reader.kept() if isinstance(reader, FileStack) else 0
+
+
+def cut_of_files(array: Any) -> Cut | None:
+    """How the files behind an array are cut into blocks that are decoded as a whole; None where none is."""
+    reader = reader_of(array) if isinstance(array, da.Array) else None
+    return reader.cut() if isinstance(reader, FileStack) else None
 
 
 def reader_of(array: da.Array) -> WindowReader | None:

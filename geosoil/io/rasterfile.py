@@ -16,6 +16,7 @@ from geosoil.errors import InputError, listing
 from geosoil.kernels.decode import EDGE
 
 from .addresses import redact, short_name
+from .blocks import Cut, read_blocks, shares_blocks
 from .gdal import Handle, borrow
 from .rawfile import Decoding, RawLayout, decode_window, pick_cells
 
@@ -82,6 +83,8 @@ class RasterFile:
         Bytes of a block, decoded and as stored, that GDAL keeps for each time that the file is open.
     number : int
         Bytes of a number as GDAL gives it.
+    cut : (int, int), optional
+        Rows and columns that are decoded as a whole; None where single rows can be read.
     """
 
     handle: Handle
@@ -93,6 +96,7 @@ class RasterFile:
     raw: RawLayout | None = None
     kept: int = 0
     number: int = 4
+    cut: tuple[int, int] | None = None
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("geosoil.RasterFile", self.handle.address, self.handle.stamp, self.formats, self.masked, self.south_up)
@@ -158,19 +162,31 @@ class RasterFile:
 
         In a file that is stored from the south on, the rows come in that order.
         """
-        height = int(self.geobox.shape[0])
-        top = height - rows[1] if self.south_up else rows[0]
-        window = Window(cols[0], top, cols[1] - cols[0], rows[1] - rows[0])
+        height, width = (int(edge) for edge in self.geobox.shape)
+        span = (height - rows[1], height - rows[0]) if self.south_up else rows
         try:
-            with borrow(self.handle) as dataset:
-                kinds = {dataset.dtypes[index - 1] for index in indexes}
-                # Bands of several types come as the smallest type that holds them all.
-                dtype = np.result_type(*kinds) if len(kinds) > 1 else None
-                stored = dataset.read(indexes, window=window, out_dtype=dtype)
-                mask = dataset.read_masks(indexes, window=window) if self.masked else None
+            if self.cut is None or self.masked or not shares_blocks():
+                return self._decoded(indexes, span, cols)
+            blocks = Cut(*self.cut, self.cut[0] * self.cut[1] * len(indexes) * self.number)
+            stored = read_blocks(
+                (self.handle, tuple(indexes)), blocks, (height, width), span, cols,
+                lambda rows, cols: self._decoded(indexes, rows, cols)[0],
+            )  # fmt: skip
         except (rasterio.errors.RasterioError, OSError) as error:
             raise self._unreadable(indexes, rows, cols, error) from error
-        return stored, mask
+        return stored, None
+
+    def _decoded(
+        self, indexes: list[int], rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """A window of the file itself, its rows as they are stored, by GDAL."""
+        window = Window(cols[0], rows[0], cols[1] - cols[0], rows[1] - rows[0])
+        with borrow(self.handle) as dataset:
+            kinds = {dataset.dtypes[index - 1] for index in indexes}
+            # Bands of several types come as the smallest type that holds them all.
+            dtype = np.result_type(*kinds) if len(kinds) > 1 else None
+            stored = dataset.read(indexes, window=window, out_dtype=dtype)
+            return stored, dataset.read_masks(indexes, window=window) if self.masked else None
 
     def _unreadable(
         self, indexes: list[int], rows: tuple[int, int], cols: tuple[int, int], error: Exception
@@ -303,6 +319,14 @@ class FileStack:
     def kept(self) -> int:
         """Bytes that each thread's open files keep, besides the windows that it reads."""
         return sum(0 if file.is_mapped else file.kept for file in self.files)
+
+    def cut(self) -> Cut | None:
+        """How the files are cut into blocks, each the largest that one has; None where none is."""
+        cut = [file for file in self.files if file.cut is not None and not file.masked]
+        if not cut:
+            return None
+        rows, columns = (max(edges) for edges in zip(*(file.cut for file in cut if file.cut), strict=True))
+        return Cut(rows, columns, rows * columns * sum(len(file.names) * file.number for file in cut))
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `lazy.WindowReader`."""

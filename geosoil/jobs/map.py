@@ -24,7 +24,7 @@ from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import replacing
 from geosoil.io.cog import Statistics, check_options
-from geosoil.io.lazy import footprint, kept_by_files
+from geosoil.io.lazy import cut_of_files, footprint, kept_by_files
 from geosoil.jobs.devices import DeviceName, find, place
 from geosoil.jobs.maprun import PROJECT, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
@@ -389,6 +389,7 @@ def _plan(
         num_workers=num_workers or os.cpu_count() or 1,
         footprint=footprint(stack.data, by_cells=task.takes_cells),
         kept=kept_by_files(stack.data),
+        cut=cut_of_files(stack.data),
     )
 
 

@@ -21,6 +21,7 @@ from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
 from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
+from geosoil.io.blocks import shared_blocks
 from geosoil.io.cog import Statistics, write_cog
 from geosoil.io.gdal import bounded_sources
 from geosoil.io.rawfile import release_maps
@@ -259,7 +260,7 @@ class MapRun:
 
     def sweep(self, ledger: Ledger, stop: Stop, scheduler: str | None, *, keep_going: bool, progress: Progress) -> None:
         """Make the tiles that are not there yet; returns early after a stop."""
-        tiles = [tile for tile in self.plan.tiles if tile.index not in ledger.done]
+        tiles = [tile for tile in self.plan.in_order() if tile.index not in ledger.done]
         total = len(self.plan.tiles)
         progress(total - len(tiles), total, "mapping")
         noting = threading.Lock()
@@ -283,7 +284,8 @@ class MapRun:
             if scheduler is None:
                 try:
                     # At its end files of the scene are closed: what they keep is for the writing of the maps.
-                    with bounded_sources(self.plan.num_workers):
+                    blocks = self.plan.memory["blocks"]
+                    with bounded_sources(self.plan.num_workers), shared_blocks(blocks):
                         sweep_threads(make, tiles, num_workers=self.plan.num_workers, stop=stop)
                 finally:
                     release_maps()
@@ -297,6 +299,7 @@ class MapRun:
         found: dict[int, Statistics] = {}
         done = 0
         noting = threading.Lock()
+        each = max(1, self.plan.num_workers // self.task.layers)
         progress(0, self.task.layers, "writing maps")
 
         def tell() -> None:
@@ -321,6 +324,7 @@ class MapRun:
                 unit=output.target.soil_property.unit,
                 nodata=self.nodata,
                 options=self.options,
+                num_threads=each,
             )
             with noting:
                 found[place] = statistics

@@ -16,6 +16,7 @@ from geosoil.io.cog import BLOCK as FILE_BLOCK
 from geosoil.io.cog import CACHE
 
 if TYPE_CHECKING:
+    from geosoil.io.blocks import Cut
     from geosoil.models.bundle import Bundle, Output
 
 __all__ = ["Plan", "bytes_of", "make_plan"]
@@ -54,7 +55,7 @@ class Plan:
     grid : GeoBox
         Grid of the maps.
     tiles : tuple of Tile
-        In the order of work.
+        Row by row.
     tile_size, halo : int
         Cells.
     num_workers : int
@@ -64,9 +65,13 @@ class Plan:
     bands : int
         Bands that are read.
     memory : dict
-        Bytes by part: what is resident now, caches, workers, and all together.
+        Bytes by part: what is resident now, caches, decoded blocks of files that are kept for the windows to come,
+        workers, and all together.
     space : int
         Most bytes that the run needs on the disk.
+    panel : int
+        Columns, in cells, that are worked through from top to bottom before the next ones, so that decoded blocks are
+        still there when they are needed again.
     """
 
     grid: GeoBox
@@ -78,6 +83,12 @@ class Plan:
     bands: int
     memory: dict[str, int]
     space: int
+    panel: int = 0
+
+    def in_order(self) -> tuple[Tile, ...]:
+        """The tiles in the order of work."""
+        panel = self.panel or int(self.grid.shape[1])
+        return tuple(sorted(self.tiles, key=lambda tile: (tile.column // panel, tile.index)))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -138,6 +149,7 @@ def make_plan(
     num_workers: int,
     footprint: tuple[float, int] = (2, 0),
     kept: int = 0,
+    cut: Cut | None = None,
 ) -> Plan:
     """The largest tiles, and the most workers, that fit in the memory.
 
@@ -147,6 +159,8 @@ def make_plan(
         Memory of reading: how often a worker holds a window, and bytes for each of its rows that all workers share.
     kept : int
         Bytes that the open files of each worker keep.
+    cut : Cut, optional
+        How the files are cut into blocks.
 
     Raises
     ------
@@ -189,6 +203,7 @@ def make_plan(
         )
     tiles = plan_tiles(rows, columns, size)
     cells = rows * columns
+    blocks, panel = (0, 0) if cut is None else _room(cut, size, halo, columns, count, max_memory - needed)
     return Plan(
         grid=grid,
         tiles=tiles,
@@ -197,7 +212,47 @@ def make_plan(
         num_workers=count,
         outputs=tuple(outputs),
         bands=bands,
-        memory={"resident": resident, "caches": caches(size), "workers": count * worker(size), "all": needed},
+        memory={
+            "resident": resident,
+            "caches": caches(size),
+            "blocks": blocks,
+            "workers": count * worker(size),
+            "all": needed + blocks,
+        },
         # Spooled tiles; finished maps, and a plain map with overviews for each worker, whole blocks and not compressed.
         space=4 * cells * layers + _file_bytes(rows, columns) * (layers + count) + 10 * 2**20,
+        panel=panel,
     )
+
+
+def _room(cut: Cut, size: int, halo: int, columns: int, workers: int, spare: int) -> tuple[int, int]:
+    """Bytes for decoded blocks, and the columns of cells that they are enough for; zeros where they are of no use.
+
+    A block that windows of several tiles touch is decoded once, if all that the tiles of a row touch is kept until the
+    row below it has been read.
+
+    >>> from geosoil.io.blocks import Cut
+    >>> _room(Cut(512, 512, 10**6), 512, 4, 2000, 2, 10**9), _room(Cut(512, 512, 10**6), 512, 4, 9000, 2, 30 * 10**6)
+    ((23000000, 2048), (29000000, 3072))
+    >>> _room(Cut(512, 512, 10**6), 1024, 0, 9000, 2, 10**9)
+    (0, 0)
+    """
+    if not halo and size % cut.rows == 0 and size % cut.columns == 0:
+        return 0, 0
+    across = -(-columns // size)
+    down = _touched(size, halo, cut.rows)
+    most = -(-columns // cut.columns)
+
+    def room(tiles: int) -> int:
+        # Where a row ends the next one begins, and each worker decodes one block or copies from one.
+        return cut.bytes * (down * (min(most, _touched(tiles * size, halo, cut.columns)) + 1) + workers)
+
+    fitting = [tiles for tiles in range(across, 0, -1) if room(tiles) <= spare]
+    return (room(fitting[0]), fitting[0] * size) if fitting else (0, 0)
+
+
+def _touched(cells: int, halo: int, edge: int) -> int:
+    """Blocks that so many cells and a halo on both sides touch along an axis, at most, where tiles begin anywhere."""
+    if cells % edge == 0:
+        return cells // edge + 2 * -(-halo // edge)
+    return -(-(cells + 2 * halo) // edge) + 1

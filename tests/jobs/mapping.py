@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 import torch
 
 from geosoil.models.bundle import Bundle, Card, PropertyCard
@@ -95,6 +97,15 @@ def make_stack(
         path, scene.values, names=names, transform=affine, nodata=np.nan, tiled=True, blockxsize=128, blockysize=128
     )
     return scene
+
+
+def values_of(paths: Sequence[Path]) -> Float32:
+    """The maps as one array, (maps, rows, columns)."""
+    found = []
+    for path in paths:
+        with rasterio.open(path) as file:
+            found.append(file.read(1, masked=True).filled(np.nan))
+    return np.stack(found)
 
 
 def patch_by_patch(bundle: Bundle, scene: xr.DataArray) -> Float32:

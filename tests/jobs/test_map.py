@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,11 @@ from geosoil.jobs.provenance import fingerprint
 from geosoil.models.bundle import Bundle
 from geosoil.testing import make_scene, write_raster
 
-from .mapping import BANDS, DEPTHS, make_model, make_stack, patch_by_patch
+from .mapping import BANDS, DEPTHS, make_model, make_stack, patch_by_patch, values_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geosoil.types import Float32
 
 NAMES = tuple(f"soc_{top}-{bottom}cm_mean.tif" for top, bottom in DEPTHS)
 
@@ -39,15 +38,6 @@ def _same_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def files(folder: Path) -> dict[str, bytes]:
     """All maps of a folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tif"))}
-
-
-def values_of(paths: Sequence[Path]) -> Float32:
-    """The maps as one array, (maps, rows, columns)."""
-    found = []
-    for path in paths:
-        with rasterio.open(path) as file:
-            found.append(file.read(1, masked=True).filled(np.nan))
-    return np.stack(found)
 
 
 def save_scene(path: Path, scene: xr.DataArray, **options: Any) -> Path:

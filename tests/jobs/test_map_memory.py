@@ -20,8 +20,9 @@ import geosoil
 from geosoil.errors import ResourceError
 from geosoil.io.gdal import SOURCES_EACH, bounded_sources, close_idle
 from geosoil.io.lazy import footprint, kept_by_files
+from geosoil.io.rasterfile import RasterFile
 
-from .mapping import BANDS, make_model, make_stack
+from .mapping import BANDS, make_model, make_stack, values_of
 
 LIMIT = 1_000_000_000
 #: Maps a small scene to its end, and all tiles of a large one; tells the peaks and whether the limit is in force.
@@ -108,11 +109,44 @@ class TestBlocks:
         close_idle()  # what files of other tests keep
         found = geosoil.plan(model, path, max_memory="16GB", num_workers=2, tile_size=128).memory
         assert found["workers"] > 2 * 6 * 4 * 2048**2
-        one = found["all"] - found["workers"] // 2  # what one worker needs, its block of 100 MB among it
+        one = (
+            found["all"] - found["blocks"] - found["workers"] // 2
+        )  # what one worker needs, its block of 100 MB among it
         with pytest.raises(ResourceError) as caught:
             geosoil.map(model, path, tmp_path / "maps", max_memory=one - 50_000_000, num_workers=2, tile_size=128)
         assert caught.value.code == "GS-MEMORY"
         assert not (tmp_path / "maps").exists()
+
+    def test_a_block_that_several_tiles_touch_is_decoded_once_where_there_is_room(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = make_model(patch=9)
+        make_stack(tmp_path / "s.tif", (400, 500))
+        decoded: list[Any] = []
+        decode = RasterFile._decoded
+
+        def counted(file: RasterFile, *where: Any) -> Any:
+            decoded.append(where)
+            return decode(file, *where)
+
+        monkeypatch.setattr(RasterFile, "_decoded", counted)
+        maps = {}
+        for name in ("room", "none"):
+            decoded.clear()
+            made = geosoil.map(model, tmp_path / "s.tif", tmp_path / name, tile_size=128, num_workers=2)
+            maps[name] = values_of(made.maps)
+            # A corner is looked at before the plan is made.
+            windows = [where for where in decoded if where[1] != (0, 2)]
+            blocks = made.record["plan"]["memory_bytes"]["blocks"]
+            if name == "room":
+                assert blocks > 0
+                assert len(windows) == len({str(where) for where in windows}) == 4 * 4
+            else:
+                assert blocks == 0
+                assert len(windows) == 16
+                assert sum((rows[1] - rows[0]) * (cols[1] - cols[0]) for _, rows, cols in windows) > 400 * 500
+            monkeypatch.setattr("geosoil.jobs.plan._room", lambda *args: (0, 0))
+        np.testing.assert_array_equal(maps["room"], maps["none"])
 
     def test_what_is_planned_is_what_an_open_file_takes(self, tmp_path: Path) -> None:
         array = geosoil.open_scene(make_blocks(tmp_path / "s.tif", 1024, count=20)).data
