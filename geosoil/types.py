@@ -133,8 +133,12 @@ class Cells(Protocol):
         """Some of the bands (b, h, w), NaN where there is no data."""
         ...
 
-    def pick(self, bands: Int64, row: Int64, column: Int64) -> Float32:
-        """Some of the bands (b, n) at cells of the window, which come by rows."""
+    def pick(self, bands: Int64, row: Int64, column: Int64, edges: Int64, out: Float32) -> None:
+        """Some of the bands at groups of cells of the window.
+
+        The cells come group by group, and within each by rows; a group begins at each of the (G + 1) `edges` but the
+        last. `out` (b * n,) is filled group by group, each as (b, its cells).
+        """
         ...
 
 

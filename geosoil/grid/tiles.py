@@ -74,8 +74,15 @@ def plan_tiles(height: int, width: int, size: int) -> tuple[Tile, ...]:
     )
 
 
-def blocks_of(tile: Tile) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of a tile's blocks, counted from the tile's corner; whole blocks, also beyond the tile."""
+def blocks_of(tile: Tile, *, joined: bool = False) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of a tile's blocks, counted from the tile's corner; whole blocks, also beyond the tile.
+
+    With `joined`, blocks side by side come as one, which ends with the tile.
+
+    >>> list(blocks_of(Tile(0, 0, 0, 128, 130), joined=True))
+    [(slice(0, 128, None), slice(0, 130, None))]
+    """
+    across = tile.width if joined else BLOCK
     for top in range(0, tile.height, BLOCK):
-        for left in range(0, tile.width, BLOCK):
-            yield slice(top, top + BLOCK), slice(left, left + BLOCK)
+        for left in range(0, tile.width, across):
+            yield slice(top, top + BLOCK), slice(left, left + across)

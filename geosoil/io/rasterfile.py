@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -263,24 +264,23 @@ class MappedCells:
         """Some of the bands (b, h, w)."""
         shape = self.shape[1:]
         row, column = (one.ravel() for one in np.indices(shape))
-        return self.pick(bands, row, column).reshape(-1, *shape)
+        out = np.empty(len(bands) * len(row), np.float32)
+        self.pick(bands, row, column, np.array([0, len(row)]), out)
+        return out.reshape(-1, *shape)
 
-    def pick(self, bands: Int64, row: Int64, column: Int64) -> Float32:
-        """Some of the bands (b, n) at cells of the window, by rows."""
-        out = np.empty((len(bands), len(row)), np.float32)
+    def pick(self, bands: Int64, row: Int64, column: Int64, edges: Int64, out: Float32) -> None:
+        """See `types.Cells`."""
         raw = self.file.raw
         if raw is None or not len(row):
-            return out
+            return
         row, column, how = row + self.rows[0], column + self.cols[0], self.file.decoding.take(bands)
+        groups = list(pairwise(edges.tolist()))
         for top, bottom, stored in self._parts:
-            first, last = np.searchsorted(row, (top, bottom))
-            if first == last:
+            spans = np.array([first + np.searchsorted(row[first:last], (top, bottom)) for first, last in groups])
+            if (spans[:, 0] == spans[:, 1]).all():
                 continue
-            pick_cells(
-                stored, raw.interleave, self.file.planes[bands], row[first:last] - top, column[first:last], how,
-                out[:, first:last],
-            )  # fmt: skip
-        return out
+            some = (edges, np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1]))
+            pick_cells(stored, raw.interleave, self.file.planes[bands], (row - top, column), some, how, out)
 
 
 @dataclass(frozen=True)

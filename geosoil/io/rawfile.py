@@ -139,11 +139,27 @@ class RawLayout:
 
 
 def pick_cells(
-    stored: NDArray[Any], interleave: str, bands: Int64, row: Int64, column: Int64, how: Decoding, out: Float32
+    stored: NDArray[Any],
+    interleave: str,
+    bands: Int64,
+    cells: tuple[Int64, Int64],
+    groups: tuple[Int64, Int64, Int64],
+    how: Decoding,
+    out: Float32,
 ) -> None:
-    """Fill cells (n, m), by rows, from stored numbers, as `decode_window` does."""
+    """Fill groups of cells from stored numbers, as `decode_window` does.
+
+    Parameters
+    ----------
+    cells : ((n,), (n,)) int64
+        Rows and columns, group by group and within each by rows.
+    groups : (G + 1,), (G,), (G,) int64
+        First cell of each group, and of each the first cell, and one past the last, that is filled.
+    out : (b * n,) float32
+        Group by group, each as (b, its cells).
+    """
     kernel = {"bsq": decode.pick_planes, "bil": decode.pick_lines, "bip": decode.pick_points}[interleave]
-    kernel(stored, bands, row, column, how.nodata, how.scale, how.offset, out)
+    kernel(stored, bands, *cells, *groups, how.nodata, how.scale, how.offset, out)
 
 
 class _Maps:

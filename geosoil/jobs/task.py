@@ -172,13 +172,12 @@ class Task:
             After a stop.
         """
         maps = np.full((self.layers, tile.height, tile.width), np.nan, np.float32)
-        for rows, columns in blocks_of(tile):
+        # Models of single cells take them side by side from all blocks of a row, which files give them more quickly.
+        for rows, columns in blocks_of(tile, joined=self.takes_cells):
             if stopped():
                 raise Abandoned
             inside = maps[:, rows, columns]
-            block = (
-                whole_block(raw, rows, columns, self.halo) if isinstance(raw, np.ndarray) else raw.part(rows, columns)
-            )
+            block = self._block(raw, rows, columns)
             wanted = self._wanted(block, inside)
             first = 0
             for model, places in zip(self.models, self.places, strict=True):
@@ -195,6 +194,12 @@ class Task:
                 inside[first : first + len(found)] = found[:, : inside.shape[1], : inside.shape[2]]
                 first += len(found)
         return maps
+
+    def _block(self, raw: Float32 | Cells, rows: slice, columns: slice) -> Float32 | Cells:
+        """What is read for a block."""
+        if not isinstance(raw, np.ndarray):
+            return raw.part(rows, columns)
+        return raw[:, rows, columns] if self.takes_cells else whole_block(raw, rows, columns, self.halo)
 
     def _wanted(self, block: Float32 | Cells, inside: Float32) -> Bool:
         """The cells of a block to predict: those in the tile without a flag; notes the flags."""

@@ -115,20 +115,58 @@ def band_points(
     row, column = np.empty(width, np.int64), np.arange(width) + first[1]
     for i in range(height):
         row[:] = first[0] + i
-        pick_points(stored, bands, row, column, nodata, scale, offset, out[:, i])
+        _turn(stored, bands, row, column, nodata, scale, offset, out[:, i])
 
 
 @njit(cache=True, nogil=True)
-def _runs(row: Int64, column: Int64, start: int, begin: Int64) -> int:
+def _runs(row: Int64, column: Int64, start: int, last: int, begin: Int64) -> int:
     """The runs of neighbours in the row that begins with a cell: where each begins, and one past the last; how many."""
     count, stop = 0, start
-    while stop < len(row) and row[stop] == row[start]:
+    while stop < last and row[stop] == row[start]:
         if stop == start or column[stop] != column[stop - 1] + 1:
             begin[count] = stop
             count += 1
         stop += 1
     begin[count] = stop
     return count
+
+
+@njit(cache=True, nogil=True)
+def _sections(row: Int64, column: Int64, first: Int64, last: Int64) -> tuple[Int64, Int64, Int64, Int64]:
+    """Cells of groups in sections, those of one group in one row: row by row, and within a row group by group.
+
+    Returns
+    -------
+    begin : (r,) int64
+        Where runs of neighbours begin, and for each section one past its last cell.
+    section : (s + 1,) int64
+        Where each section's are in `begin`.
+    group : (s,) int64
+    lines : (h + 1,) int64
+        First section of each row that holds cells.
+    """
+    at = first.copy()
+    total = (last - first).sum()
+    begin, section, group = np.empty(2 * total, np.int64), np.empty(total + 1, np.int64), np.empty(total, np.int64)
+    lines = np.empty(total + 1, np.int64)
+    used = count = rows = 0
+    while True:
+        now = -1
+        for g in range(len(at)):
+            if at[g] < last[g] and (now < 0 or row[at[g]] < now):
+                now = row[at[g]]
+        if now < 0:
+            break
+        lines[rows] = count
+        rows += 1
+        for g in range(len(at)):
+            if at[g] < last[g] and row[at[g]] == now:
+                section[count], group[count] = used, g
+                used += _runs(row, column, at[g], last[g], begin[used:]) + 1
+                at[g] = begin[used - 1]
+                count += 1
+    section[count], lines[rows] = used, count
+    return begin[:used], section[: count + 1], group[:count], lines[: rows + 1]
 
 
 @njit(cache=True, nogil=True)
@@ -143,24 +181,29 @@ def _pick(
     stored: NDArray[Any],
     column: Int64,
     begin: Int64,
-    count: int,
     nodata: float,
     scale: float,
     offset: float,
     lines: Float32,
     out: Float32,
+    place: int,
 ) -> None:
-    """Some columns of a line, in runs of neighbours; where these are short all columns between are decoded too."""
+    """Some columns of a line, in runs of neighbours; where these are short all columns between are decoded too.
+
+    The value of cell k goes to ``out[place + k]``.
+    """
+    count = len(begin) - 1
     start, stop = begin[0], begin[count]
     if count * _RUN <= stop - start or count == 1:
         for k in range(count):
             cell, size = column[begin[k]], begin[k + 1] - begin[k]
-            _line(stored[cell : cell + size], nodata, scale, offset, out[begin[k] : begin[k + 1]])
+            into = out[place + begin[k] : place + begin[k + 1]]
+            _line(stored[cell : cell + size], nodata, scale, offset, into)
         return
-    first, last = column[start], column[stop - 1] + 1
-    _line(stored[first:last], nodata, scale, offset, lines[: last - first])
+    first, end = column[start], column[stop - 1] + 1
+    _line(stored[first:end], nodata, scale, offset, lines[: end - first])
     for k in range(start, stop):
-        out[k] = lines[np.uint64(column[k] - first)]
+        out[place + k] = lines[np.uint64(column[k] - first)]
 
 
 @njit(cache=True, nogil=True)
@@ -169,12 +212,17 @@ def pick_planes(
     bands: Int64,
     row: Int64,
     column: Int64,
+    edges: Int64,
+    first: Int64,
+    last: Int64,
     nodata: Float64,
     scale: Float64,
     offset: Float64,
     out: Float32,
 ) -> None:
     """Cells of a file that is band sequential: ``stored`` is (bands, rows, columns).
+
+    Groups of cells side by side are filled together: a line of the file then gives them all a longer run of numbers.
 
     Parameters
     ----------
@@ -183,32 +231,32 @@ def pick_planes(
     bands : (b,) int64
         Planes that are wanted, in the order of `out`.
     row, column : (n,) int64
-        The cells, by rows; not checked.
+        The cells, group by group and within each by rows; not checked.
+    edges : (G + 1,) int64
+        First cell of each group.
+    first, last : (G,) int64
+        First cell of each group that is to be filled, and one past the last.
     nodata, scale, offset : (b,) float64
         As for `band_planes`.
-    out : (b, n) float32
-        Filled.
+    out : (b * n,) float32
+        Filled; group by group, each as (b, its cells).
     """
     lines = np.empty(stored.shape[2], np.float32)
-    # The runs of all rows, row after row, and where each row's are: a band is then walked through once.
-    begin, rows = np.empty(2 * len(row) + 1, np.int64), np.empty(len(row) + 1, np.int64)
-    start = used = count = 0
-    while start < len(row):
-        rows[count] = used
-        used += _runs(row, column, start, begin[used:]) + 1
-        start = begin[used - 1]
-        count += 1
-    rows[count] = used
-    for b in range(len(bands)):
-        for i in range(count):
-            part = begin[rows[i] : rows[i + 1]]
+    count = len(bands)
+    begin, section, group, rows = _sections(row, column, first, last)
+    height = len(rows) - 1
+    for b in range(count):
+        for i in range(height):
             ahead, band = i + _AHEAD, b
-            if ahead >= count:
-                ahead, band = min(ahead - count, count - 1), min(b + 1, len(bands) - 1)
-            soon = begin[rows[ahead] : rows[ahead + 1]]
+            if ahead >= height:
+                ahead, band = min(ahead - height, height - 1), min(b + 1, count - 1)
+            soon = begin[section[rows[ahead]] : section[rows[ahead + 1]]]
             _foresee(stored, bands[band], row[soon[0]], column[soon[0]], column[soon[-1] - 1])
-            line = stored[bands[b], row[part[0]]]
-            _pick(line, column, part, len(part) - 1, nodata[b], scale[b], offset[b], lines, out[b])
+            line = stored[bands[b], row[begin[section[rows[i]]]]]
+            for s in range(rows[i], rows[i + 1]):
+                part, g = begin[section[s] : section[s + 1]], group[s]
+                place = edges[g] * count + b * (edges[g + 1] - edges[g]) - edges[g]
+                _pick(line, column, part, nodata[b], scale[b], offset[b], lines, out, place)
 
 
 @njit(cache=True, nogil=True)
@@ -217,26 +265,55 @@ def pick_lines(
     bands: Int64,
     row: Int64,
     column: Int64,
+    edges: Int64,
+    first: Int64,
+    last: Int64,
     nodata: Float64,
     scale: Float64,
     offset: Float64,
     out: Float32,
 ) -> None:
     """Cells of a file interleaved by line: ``stored`` is (rows, bands, columns); see `pick_planes`."""
-    lines, begin = np.empty(stored.shape[2], np.float32), np.empty(len(row) + 1, np.int64)
-    start = 0
-    while start < len(row):
-        count = _runs(row, column, start, begin)
-        first, last = column[start], column[begin[count] - 1]
-        for b in range(len(bands)):
-            _foresee(stored, row[start], bands[min(b + _AHEAD, len(bands) - 1)], first, last)
-            line = stored[row[start], bands[b]]
-            _pick(line, column, begin, count, nodata[b], scale[b], offset[b], lines, out[b])
-        start = begin[count]
+    lines = np.empty(stored.shape[2], np.float32)
+    count = len(bands)
+    begin, section, group, rows = _sections(row, column, first, last)
+    for i in range(len(rows) - 1):
+        here = begin[section[rows[i]] : section[rows[i + 1]]]
+        left, right = column[here[0]], column[here[-1] - 1]
+        for b in range(count):
+            _foresee(stored, row[here[0]], bands[min(b + _AHEAD, count - 1)], left, right)
+            line = stored[row[here[0]], bands[b]]
+            for s in range(rows[i], rows[i + 1]):
+                part, g = begin[section[s] : section[s + 1]], group[s]
+                place = edges[g] * count + b * (edges[g + 1] - edges[g]) - edges[g]
+                _pick(line, column, part, nodata[b], scale[b], offset[b], lines, out, place)
 
 
 @njit(cache=True, nogil=True)
 def pick_points(
+    stored: NDArray[Any],
+    bands: Int64,
+    row: Int64,
+    column: Int64,
+    edges: Int64,
+    first: Int64,
+    last: Int64,
+    nodata: Float64,
+    scale: Float64,
+    offset: Float64,
+    out: Float32,
+) -> None:
+    """Cells of a file interleaved by pixel: ``stored`` is (rows, columns, bands); see `pick_planes`."""
+    for g in range(len(first)):
+        size = edges[g + 1] - edges[g]
+        into = out[edges[g] * len(bands) : edges[g + 1] * len(bands)].reshape((len(bands), size))
+        some = slice(first[g], last[g])
+        inner = into[:, first[g] - edges[g] : last[g] - edges[g]]
+        _turn(stored, bands, row[some], column[some], nodata, scale, offset, inner)
+
+
+@njit(cache=True, nogil=True)
+def _turn(
     stored: NDArray[Any],
     bands: Int64,
     row: Int64,
@@ -246,7 +323,7 @@ def pick_points(
     offset: Float64,
     out: Float32,
 ) -> None:
-    """Cells of a file interleaved by pixel: ``stored`` is (rows, columns, bands); see `pick_planes`."""
+    """Cells of a file interleaved by pixel to bands (b, n)."""
     if not len(bands):
         return
     # All bands from the first to the last are decoded, which is quicker than one by one.

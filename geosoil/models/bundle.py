@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -39,8 +41,10 @@ _MOST_HEADER_BYTES = 100 * 2**20
 _TOLERANCE = 1e-5
 # Largest patches on which a model is tried when it is read, bytes together.
 _MOST_CHECKED = 2**30
-#: Cells that models of single cells take at a time.
-_CELLS = 2048
+#: Columns of the cells that models of single cells take at a time, rows to choose from, and bytes that fit in a cache.
+_COLUMNS, _ROWS, _GROUP = 128, (128, 64, 32, 16), 2.5 * 2**20
+#: Groups side by side that are read together.
+_SIDE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,25 +282,34 @@ class Bundle:
     ) -> tuple[Float32, Bool]:
         """Predictions on the transformed scale (T, h, w) and where they are valid, for models of single cells.
 
-        In runs of cells whose hundreds of bands stay in cache until they are read.
+        In groups of cells whose hundreds of bands stay in cache until they are read. Which cells are a group does not
+        depend on the window: sums of other groups would be rounded otherwise. Groups side by side are read together.
         """
         height, width = raw.shape[1:]
-        scaled = np.full((len(self.targets), height * width), np.nan, np.float32)
-        valid = np.zeros(height * width, np.bool_)
-        rows, columns = np.nonzero(np.ones((height, width), np.bool_) if wanted is None else wanted)
-        chosen = rows * width + columns
-        for start in range(0, len(chosen), _CELLS):
-            part = slice(start, start + _CELLS)
-            cells = chosen[part]
-            whole = cells[-1] - cells[0] == len(cells) - 1
-            run = slice(cells[0], cells[-1] + 1) if whole else cells
-            if isinstance(raw, np.ndarray):
-                taken = np.empty((len(places), len(cells)), np.float32)
-                gather(raw, places, rows[part], columns[part], taken)
-            else:
-                taken = raw.pick(places, rows[part], columns[part])
-            scaled[:, run], valid[run] = predictor.predict_cells(taken)
-        return scaled.reshape(-1, height, width), valid.reshape(height, width)
+        scaled = np.full((len(self.targets), height, width), np.nan, np.float32)
+        valid = np.zeros((height, width), np.bool_)
+        most = next((rows for rows in _ROWS if 4 * rows * _COLUMNS * len(places) <= _GROUP), _ROWS[-1])
+        for top in range(0, height, most):
+            for left in range(0, width, _COLUMNS * _SIDE):
+                here = np.s_[top : top + most, left : left + _COLUMNS * _SIDE]
+                asked = np.ones(valid[here].shape, np.bool_) if wanted is None else wanted[here]
+                group, row, column = _grouped(asked)
+                edges = np.searchsorted(group, np.arange(-(-asked.shape[1] // _COLUMNS) + 1))
+                taken = _taken.take(raw, places, row + top, column + left, edges)
+                for cells, first, last in zip(taken, edges[:-1], edges[1:], strict=True):
+                    if first == last:
+                        continue
+                    found, good = predictor.predict_cells(cells)
+                    if last - first == len(asked) * _COLUMNS:
+                        block = np.s_[top : top + most, left + column[first] : left + column[first] + _COLUMNS]
+                        scaled[:, *block], valid[block] = (
+                            found.reshape(-1, len(asked), _COLUMNS),
+                            good.reshape(len(asked), -1),
+                        )
+                        continue
+                    where = row[first:last] + top, column[first:last] + left
+                    scaled[:, *where], valid[where] = found, good
+        return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
         """One back-transformation a target, made once."""
@@ -334,6 +347,42 @@ class Bundle:
         with replacing(path) as part:
             save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
         return path
+
+
+def _grouped(asked: Bool) -> tuple[Int64, Int64, Int64]:
+    """The cells that are asked for, group by group and within each by rows: the group, row and column of each."""
+    height, width = asked.shape
+    count = -(-width // _COLUMNS)
+    if width % _COLUMNS:
+        asked = np.pad(asked, ((0, 0), (0, count * _COLUMNS - width)))
+    group, row, column = np.nonzero(asked.reshape(height, count, _COLUMNS).transpose(1, 0, 2))
+    return group, row, column + group * _COLUMNS
+
+
+class _Taken(threading.local):
+    """Memory of a thread for the cells that it takes: new memory would cost as much as what is read into it."""
+
+    def __init__(self) -> None:
+        self._held = np.empty(0, np.float32)
+
+    def take(self, raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges: Int64) -> list[Float32]:
+        """Bands at groups of cells of a window, (b, cells) each; what was taken before is lost.
+
+        See `types.Cells.pick`.
+        """
+        b = len(places)
+        if self._held.size < b * len(row):
+            self._held = np.empty(b * len(row), np.float32)
+        groups = [(first, last, self._held[b * first : b * last].reshape(b, -1)) for first, last in pairwise(edges)]
+        if not isinstance(raw, np.ndarray):
+            raw.pick(places, row, column, edges, self._held[: b * len(row)])
+        else:
+            for first, last, cells in groups:
+                gather(raw, places, row[first:last], column[first:last], cells)
+        return [cells for _, _, cells in groups]
+
+
+_taken = _Taken()
 
 
 def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DenseSpectra", "Readout"]
 
-#: Cells that go through at once, so that what is computed of them stays in cache.
-_PIECE = 2048
+#: Numbers of a layer that go through at once, so that what is computed of them stays in cache, and cells at least.
+_MOST, _LEAST = 2**19, 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class _Scratch(threading.local):
         """Memory (rows, columns) for the layer at a place; what was in it is lost."""
         held = self.held.get(place)
         if held is None or held.size < rows * columns:
-            held = self.held[place] = np.empty(rows * max(columns, _PIECE), np.float32)
+            held = self.held[place] = np.empty(rows * max(columns, _LEAST), np.float32)
         return held[: rows * columns].reshape(rows, columns)
 
 
@@ -206,8 +206,9 @@ class DenseSpectra:
         out = np.empty((len(self.readers), cells.shape[1]), np.float32)
         whole = np.empty(cells.shape[1], np.bool_)
         with np.errstate(invalid="ignore", over="ignore"):  # gaps are NaN, and stay so
-            for start in range(0, cells.shape[1], _PIECE):
-                piece = slice(start, start + _PIECE)
+            size = max(_LEAST, _MOST // len(self.front))
+            for start in range(0, cells.shape[1], size):
+                piece = slice(start, start + size)
                 x = cells[:, piece]
                 first = np.matmul(self.front, x, out=_scratch.take(0, len(self.front), x.shape[1]))
                 whole[piece] = np.isfinite(first[len(self.bias)])
