@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from scipy.special import expit
 
+from geosoil.kernels.exponential import weighted_exponentials
 from geosoil.kernels.layers import shift, shift_relu, standardise
 from geosoil.models.heads import Head, LinearHead, SvrHead
 
@@ -84,8 +85,9 @@ class _Kernel:
         z = _scratch.take(-2, len(self.rows) + 2, count)
         standardise(made, self.rows, self.scale, self.shift, z)
         similar = np.matmul(self.support, z, out=_scratch.take(-1, len(self.support), count))
-        np.exp(similar, out=similar)
-        return np.asarray(self.dual @ similar + np.float32(self.intercept), np.float32)
+        out = np.empty(count, np.float32)
+        weighted_exponentials(similar, self.dual, np.float32(self.intercept), out)
+        return out
 
 
 #: What makes a target's value of the made rows: the row that is it, a kernel on rows, or a head on them.
