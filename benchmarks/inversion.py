@@ -320,6 +320,8 @@ def measure(folder: Path, shape: tuple[int, int], heads: list[str], quick: bool)
     """All of it; a case is told as soon as it is done."""
     layouts = ("bil",) if quick else ("bsq", "bil", "bip")
     scenes = {interleave: make_scene(folder, shape, interleave) for interleave in layouts}
+    (folder / "small").mkdir(exist_ok=True)
+    small = {interleave: make_scene(folder / "small", (64, 64), interleave) for interleave in layouts}
     workers = os.cpu_count() or 1
     cells = shape[0] * shape[1]
     found: dict[str, Any] = {"cores": workers, "bands": 330, "shape": list(shape), "max_memory": MEMORY, "cases": []}
@@ -330,7 +332,8 @@ def measure(folder: Path, shape: tuple[int, int], heads: list[str], quick: bool)
         flops, shapes = unavoidable(bundle)
         speed = best_product(shapes, workers, quick)
         limit = max(found["read_s"], flops * cells / speed / 1e9)
-        run(path, scenes["bil"], folder / "warm-up", "--overwrite")
+        for scene in small.values():  # what a first run compiles, for each layout, is kept for all others
+            run(path, scene, folder / "warm-up", "--overwrite")
         for interleave, scene in scenes.items():
             out = folder / f"{head}-{interleave}"
             read_bytes(scene)  # so that all files are in memory alike

@@ -22,7 +22,10 @@ from .librarytold import Column, Told
 if TYPE_CHECKING:
     from geosoil.types import Float64
 
-__all__ = ["Values", "join_values", "take_values"]
+__all__ = ["NOT_TAKEN", "Values", "join_values", "take_values"]
+
+#: How notes of columns end that could hold a property and do not tell enough.
+NOT_TAKEN = ": not taken"
 
 #: Names of columns with ids.
 _USUAL = ("id", "sample_id", "sample", "sample_name", "spectrum", "spectrum_id", "name", "lab_id", "file")
@@ -135,12 +138,12 @@ def _recognise(found: Values, table: pd.DataFrame, headers: Sequence[Header], kn
     for header in sorted(fits, key=lambda one: order.index(one.stem)):
         unit = header.unit or ("1" if known.unit == "1" else None)
         if unit is None:
-            found.notes.append(f"{where}: column {header.text!r} looks like {known.code}, but has no unit: not taken")
+            found.notes.append(f"{where}: column {header.text!r} looks like {known.code}, but has no unit{NOT_TAKEN}")
             continue
         try:
             _add(found, known.code, table[header.text], unit, header.text, where, known)
         except InputError:
-            found.notes.append(f"{where}: column {header.text!r} is not in a unit of {known.code}: not taken")
+            found.notes.append(f"{where}: column {header.text!r} is not in a unit of {known.code}{NOT_TAKEN}")
         if known.code in found.columns:
             return
 

@@ -158,8 +158,12 @@ def pick_cells(
     out : (b * n,) float32
         Group by group, each as (b, its cells).
     """
-    kernel = {"bsq": decode.pick_planes, "bil": decode.pick_lines, "bip": decode.pick_points}[interleave]
-    kernel(stored, bands, *cells, *groups, how.nodata, how.scale, how.offset, out)
+    rest = (bands, *cells, *groups, how.nodata, how.scale, how.offset, out)
+    if interleave == "bip":
+        decode.pick_points(stored, *rest)
+    else:
+        by_band = interleave == "bsq"
+        decode.pick_lines(stored.transpose(1, 0, 2) if by_band else stored, by_band, *rest)
 
 
 class _Maps:

@@ -58,5 +58,9 @@ def say_counts(counts: Mapping[str, Any]) -> list[str]:
     lost = ", ".join(f"{counts[key]} {why}" for key, why in _PROFILES.items() if counts.get(key))
     used = f": {counts['profiles']} used;" if "profiles" in counts else ""
     lines += [f"profiles{used} left out: {lost}"] if lost else []
+    if sets := counts.get("library_sets"):
+        teaches = f" with {', '.join(counts['library_teaches'])}" if "library_teaches" in counts else ""
+        named = ", ".join(f"{name} ({count})" for name, count in sets.items())
+        lines.append(f"library: {counts['library']} samples{teaches} of {named}")
     copies = ", ".join(f"{count} of {name}" for name, count in counts.get("copies", {}).items())
     return [*lines, f"library: left out as copies of the samples: {copies}"] if copies else lines

@@ -274,7 +274,7 @@ def _bundle(
             "profiles": len(data),
             "folds": study.validation.folds,
             "neighbours": int(data.report.get("neighbours", 0)),
-            **({} if data.library is None else {"library": len(data.library)}),
+            **_library_counts(data),
             **counts_of(data.report),
         },
         selection=_selection(data, fitted),
@@ -288,6 +288,18 @@ def _bundle(
         created=created_now(),
     )
     return Bundle(card, encoder, fitted.predictor, fitted.transforms, checked.residuals)
+
+
+def _library_counts(data: PairSet) -> dict[str, Any]:
+    """Samples of the library, by data set, and the properties that they teach."""
+    if data.library is None:
+        return {}
+    sets, sizes = np.unique(data.library.source, return_counts=True)
+    return {
+        "library": len(data.library),
+        "library_sets": {str(name): int(size) for name, size in zip(sets, sizes, strict=True)},
+        "library_teaches": list(data.library.codes),
+    }
 
 
 def _extent(data: PairSet) -> tuple[float, float, float, float]:

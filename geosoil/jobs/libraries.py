@@ -13,6 +13,7 @@ import pandas as pd
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.librarychecks import copies_of, upside_down
+from geosoil.io.libraryvalues import NOT_TAKEN
 from geosoil.io.spectrarows import check_one_unit
 from geosoil.prep.resample import band_weights, resample
 from geosoil.soil import properties
@@ -143,7 +144,7 @@ def library_for(
     """
     table = _table(library)
     wanted = _bands(bands, fwhm_nm)
-    codes = _codes(table, properties)
+    codes = _codes(table, properties, library.attrs.get("notes", ()))
     source = library["source"].values.astype(str)
     rows = _of_sources(source, sources, leave_out) & np.isfinite(table[codes].to_numpy(np.float64)).any(axis=1)
     _enough(rows, table, codes, "with a value of")
@@ -219,8 +220,8 @@ def _bands(bands: Bands | ArrayLike, fwhm_nm: ArrayLike | None) -> Bands:
     return bands
 
 
-def _codes(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """The codes, when the library has all of them."""
+def _codes(table: pd.DataFrame, wanted: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """The codes, when the library has all of them; `notes` may say why it has not."""
     if not wanted:
         raise UsageError("no property is asked of the library", code="GS-LIBRARY", hint='name one, such as "soc"')
     held = {str(code): int(table[code].notna().sum()) for code in table.columns}
@@ -237,7 +238,10 @@ def _codes(table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     raise InputError(
         f"the library has no values of {listing(missing, 3)}"[:99],
         code="GS-LIBRARY-PROPERTY",
-        details=[f"it has: {listing([f'{code} ({count} samples)' for code, count in held.items()]) or 'none'}"],
+        details=[
+            f"it has: {listing([f'{code} ({count} samples)' for code, count in held.items()]) or 'none'}",
+            *[note for note in notes if any(f" {code}" in note and note.endswith(NOT_TAKEN) for code in missing)][:5],
+        ],
         hint=hint,
     )
 

@@ -37,11 +37,14 @@ _ODD = {
 
 
 def is_spectrometer_file(path: Path) -> bool:
-    """Whether a path is a file of a spectrometer, or a folder of some with nothing but text and tables beside."""
+    """Whether a path is a file of a spectrometer, or a folder of some with nothing but text beside.
+
+    A folder that also holds tables is a library, whose tables tell of the spectra.
+    """
     with suppress(OSError):  # what is no path at all, or must not be read, is said by who opens it
         if path.is_dir():
             held = {one.suffix.lower() for one in path.iterdir()}
-            return bool(held & {*SPECTROMETERS}) and held <= {*SPECTROMETERS, *TABLES, ".md", ""}
+            return bool(held & {*SPECTROMETERS}) and held <= {*SPECTROMETERS, ".md", ""}
         return path.is_file() and path.suffix.lower() in SPECTROMETERS
     return False
 

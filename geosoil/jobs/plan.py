@@ -114,7 +114,7 @@ class Plan:
                 f"tiles: {len(self.tiles)} of {self.tile_size} x {self.tile_size} cells, halo {self.halo}, "
                 f"{self.num_workers} at a time",
                 f"memory: {self.memory['all'] / 1e6:,.0f} MB at most, of which {self.memory['workers'] / 1e6:,.0f} MB "
-                "for tiles in flight",
+                f"for tiles in flight and {self.memory['blocks'] / 1e6:,.0f} MB for decoded blocks of files",
                 f"space: {self.space / 1e6:,.0f} MB at most while it runs",
                 f"maps: {len(self.outputs)}",
                 *(f"  {output.stem}.tif" for output in self.outputs),

@@ -34,6 +34,8 @@ __all__ = ["build_transfer", "recipe_of_transfer", "transfer"]
 
 #: Most epochs of a network of spectra; it stops where a part of its samples tells it to (He et al. 2025).
 _NET_EPOCHS = 2000
+#: Most components of PLSR where the library teaches another property (He et al. 2025).
+_MOST_COMPONENTS = 50
 
 
 def transfer(
@@ -176,7 +178,7 @@ def recipe_of_transfer(
         )
     settings = TransferSettings(
         kind=kind,
-        head=_head(study, kind, head or config.head),
+        head=_head(study, kind, head or config.head, same=same),
         localise=RsLocal(k=config.instances, b=config.draws, r=config.drop),
         spike=SpikedSettings(most_components=config.components),
         tune=TuneSettings(way="published" if config.published else "joint"),
@@ -192,15 +194,18 @@ def recipe_of_transfer(
     return replace(base, head=settings.head, steps=steps, selection=None, transfer=settings, sources=sources)
 
 
-def _head(study: Study, kind: str, head: str | None) -> HeadSettings:
+def _head(study: Study, kind: str, head: str | None, *, same: bool) -> HeadSettings:
     """The regression of a way."""
     config = study.transfer
+    components = config.components
+    if not same and "components" not in config.model_fields_set:
+        components = _MOST_COMPONENTS
     head = head or ("resnet" if kind in TUNED else "plsr")
     most = config.epochs or (_NET_EPOCHS if head in NETS else HeadSettings().epochs)
     net = None
     if head == "cnn" and config.net is not None:
         net = CnnSettings.load(config.net)
-    return HeadSettings(kind=head, most_components=config.components, members=config.members, epochs=most, net=net)
+    return HeadSettings(kind=head, most_components=components, members=config.members, epochs=most, net=net)
 
 
 def _read(study: Study, data: PairSet) -> str:

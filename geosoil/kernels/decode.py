@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["EDGE", "band_lines", "band_planes", "band_points", "pick_lines", "pick_planes", "pick_points"]
+__all__ = ["EDGE", "band_lines", "band_planes", "band_points", "pick_lines", "pick_points"]
 
 #: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
 EDGE = 3.4e38
@@ -170,45 +170,9 @@ def _sections(row: Int64, column: Int64, first: Int64, last: Int64) -> tuple[Int
 
 
 @njit(cache=True, nogil=True)
-def _foresee(stored: NDArray[Any], i: int, j: int, first: int, last: int) -> None:
-    """Ask for the columns of a line from the first to the last."""
-    for column in range(first, last + 1, LINE // stored.itemsize):
-        prefetch(stored, i, j, column)
-
-
-@njit(cache=True, nogil=True)
-def _pick(
+def pick_lines(
     stored: NDArray[Any],
-    column: Int64,
-    begin: Int64,
-    nodata: float,
-    scale: float,
-    offset: float,
-    lines: Float32,
-    out: Float32,
-    place: int,
-) -> None:
-    """Some columns of a line, in runs of neighbours; where these are short all columns between are decoded too.
-
-    The value of cell k goes to ``out[place + k]``.
-    """
-    count = len(begin) - 1
-    start, stop = begin[0], begin[count]
-    if count * _RUN <= stop - start or count == 1:
-        for k in range(count):
-            cell, size = column[begin[k]], begin[k + 1] - begin[k]
-            into = out[place + begin[k] : place + begin[k + 1]]
-            _line(stored[cell : cell + size], nodata, scale, offset, into)
-        return
-    first, end = column[start], column[stop - 1] + 1
-    _line(stored[first:end], nodata, scale, offset, lines[: end - first])
-    for k in range(start, stop):
-        out[place + k] = lines[np.uint64(column[k] - first)]
-
-
-@njit(cache=True, nogil=True)
-def pick_planes(
-    stored: NDArray[Any],
+    by_band: bool,
     bands: Int64,
     row: Int64,
     column: Int64,
@@ -220,16 +184,18 @@ def pick_planes(
     offset: Float64,
     out: Float32,
 ) -> None:
-    """Cells of a file that is band sequential: ``stored`` is (bands, rows, columns).
+    """Cells of a file whose columns lie together.
 
     Groups of cells side by side are filled together: a line of the file then gives them all a longer run of numbers.
 
     Parameters
     ----------
-    stored : (B, R, C)
-        What is in the file, or a part of it.
+    stored : (R, B, C)
+        What is in the file, or a part of it; a view, where the bands come first in it.
+    by_band : bool
+        Whether to go through it band by band, as files that are band sequential are; else row by row.
     bands : (b,) int64
-        Planes that are wanted, in the order of `out`.
+        Bands that are wanted, in the order of `out`.
     row, column : (n,) int64
         The cells, group by group and within each by rows; not checked.
     edges : (G + 1,) int64
@@ -241,52 +207,48 @@ def pick_planes(
     out : (b * n,) float32
         Filled; group by group, each as (b, its cells).
     """
-    lines = np.empty(stored.shape[2], np.float32)
-    count = len(bands)
+    # All in one function: to hand arrays to another one, for each line of each band, costs as much as to decode them.
     begin, section, group, rows = _sections(row, column, first, last)
-    height = len(rows) - 1
-    for b in range(count):
-        for i in range(height):
-            ahead, band = i + _AHEAD, b
-            if ahead >= height:
-                ahead, band = min(ahead - height, height - 1), min(b + 1, count - 1)
-            soon = begin[section[rows[ahead]] : section[rows[ahead + 1]]]
-            _foresee(stored, bands[band], row[soon[0]], column[soon[0]], column[soon[-1] - 1])
-            line = stored[bands[b], row[begin[section[rows[i]]]]]
+    between = np.empty(stored.shape[2], np.float32)
+    count, height = len(bands), len(rows) - 1
+    outer, inner = (count, height) if by_band else (height, count)
+    step = LINE // stored.itemsize
+    for one in range(outer):
+        for two in range(inner):
+            i, b = (two, one) if by_band else (one, two)
+            far, near = (one, two + _AHEAD) if two + _AHEAD < inner else (min(one + 1, outer - 1), 0)
+            i_soon, b_soon = (near, far) if by_band else (far, near)
+            start, stop = begin[section[rows[i_soon]]], begin[section[rows[i_soon + 1]] - 1]
+            for j in range(column[start], column[stop - 1] + 1, step):
+                prefetch(stored, row[start], bands[b_soon], j)
+            line = stored[row[begin[section[rows[i]]]], bands[b]]
+            none, gain, shift = nodata[b], scale[b], offset[b]
+            plain = gain == 1 and shift == 0 and np.isnan(none)
             for s in range(rows[i], rows[i + 1]):
-                part, g = begin[section[s] : section[s + 1]], group[s]
+                g = group[s]
+                # The value of cell k goes to out[place + k].
                 place = edges[g] * count + b * (edges[g + 1] - edges[g]) - edges[g]
-                _pick(line, column, part, nodata[b], scale[b], offset[b], lines, out, place)
-
-
-@njit(cache=True, nogil=True)
-def pick_lines(
-    stored: NDArray[Any],
-    bands: Int64,
-    row: Int64,
-    column: Int64,
-    edges: Int64,
-    first: Int64,
-    last: Int64,
-    nodata: Float64,
-    scale: Float64,
-    offset: Float64,
-    out: Float32,
-) -> None:
-    """Cells of a file interleaved by line: ``stored`` is (rows, bands, columns); see `pick_planes`."""
-    lines = np.empty(stored.shape[2], np.float32)
-    count = len(bands)
-    begin, section, group, rows = _sections(row, column, first, last)
-    for i in range(len(rows) - 1):
-        here = begin[section[rows[i]] : section[rows[i + 1]]]
-        left, right = column[here[0]], column[here[-1] - 1]
-        for b in range(count):
-            _foresee(stored, row[here[0]], bands[min(b + _AHEAD, count - 1)], left, right)
-            line = stored[row[here[0]], bands[b]]
-            for s in range(rows[i], rows[i + 1]):
-                part, g = begin[section[s] : section[s + 1]], group[s]
-                place = edges[g] * count + b * (edges[g + 1] - edges[g]) - edges[g]
-                _pick(line, column, part, nodata[b], scale[b], offset[b], lines, out, place)
+                run, end = section[s], section[s + 1] - 1
+                start, stop = begin[run], begin[end]
+                if (end - run) * _RUN <= stop - start or end - run == 1:
+                    for k in range(run, end):
+                        left, size = column[begin[k]], begin[k + 1] - begin[k]
+                        numbers, values = line[left : left + size], out[place + begin[k] : place + begin[k + 1]]
+                        if plain:
+                            for j in range(size):
+                                value = np.float32(numbers[j])
+                                values[j] = value if abs(value) <= _EDGE32 else np.float32(np.nan)
+                        else:
+                            for j in range(size):
+                                values[j] = _value(numbers[j], none, gain, shift)
+                    continue
+                # Runs are short: the columns between them are decoded too.
+                left, size = column[start], column[stop - 1] + 1 - column[start]
+                numbers = line[left : left + size]
+                for j in range(size):
+                    between[j] = _value(numbers[j], none, gain, shift)
+                for k in range(start, stop):
+                    out[place + k] = between[np.uint64(column[k] - left)]
 
 
 @njit(cache=True, nogil=True)
@@ -303,7 +265,7 @@ def pick_points(
     offset: Float64,
     out: Float32,
 ) -> None:
-    """Cells of a file interleaved by pixel: ``stored`` is (rows, columns, bands); see `pick_planes`."""
+    """Cells of a file interleaved by pixel: ``stored`` is (rows, columns, bands); see `pick_lines`."""
     for g in range(len(first)):
         size = edges[g + 1] - edges[g]
         into = out[edges[g] * len(bands) : edges[g + 1] * len(bands)].reshape((len(bands), size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,11 @@ __all__ = ["SvrHead", "fit_svr"]
 _BLOCK = 2048
 #: Where the search begins: the customary setting, in units of the standardised data and of 1 / F.
 _START = (1.0, 1.0, 0.1)
-#: Spread of the second half's candidates round the best, as a share of the range of the logarithms.
-_NEAR = 0.12
+#: Settings that are tried at least before what they say is heeded.
+_FEWEST = 8
+#: Points among which the next one is chosen, half as many near the best, and their spread round it as a share of the
+#: range of the logarithms.
+_POINTS, _NEAR = 512, 0.1
 #: Bound on the solver's steps while it searches; settings that need more are poor ones.
 _STEPS = 20_000
 
@@ -184,32 +187,60 @@ class _Fold:
 def _search(
     X: Float64, y: Float64, fold: Int64, settings: HeadSettings, seed: int
 ) -> tuple[tuple[float, float, float], float]:
-    """The best of `budget` settings (C, gamma F, epsilon): half spread out, half round the best of those."""
+    """The best of `budget` settings (C, gamma F, epsilon), searched by Bayesian optimisation of the error's logarithm.
+
+    The first settings are spread out; each of the others is the most promising by what is known until then (Jones et
+    al. 1998: expected improvement under a Gaussian process).
+    """
     folds = [_Fold.of(X, y, fold == one) for one in range(int(fold.max()) + 1)]
     ranges = np.log([settings.c, settings.gamma, settings.epsilon])
+    rng = np.random.default_rng([seed, 1])
+    tried = _spread_out(ranges, min(settings.budget, max(_FEWEST, settings.budget // 4)), seed)
+    errors: list[float] = []
     best, least = _START, np.inf
     with warnings.catch_warnings():
-        # The bound on steps is meant.
+        # The bound on steps is meant, and those on the process's widths are.
         from sklearn.exceptions import ConvergenceWarning
 
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for point in _spread_out(ranges, settings.budget // 2, seed):
-            best, least = min((best, least), (point, _error(folds, point, least)), key=lambda one: one[1])
-        rng = np.random.default_rng([seed, 1])
-        for _ in range(settings.budget - settings.budget // 2):
-            near = np.log(best) + _NEAR * np.ptp(ranges, axis=1) * rng.standard_normal(3)
-            point = _point(np.clip(near, ranges[:, 0], ranges[:, 1]))
-            best, least = min((best, least), (point, _error(folds, point, least)), key=lambda one: one[1])
+        for place in range(settings.budget):
+            if place == len(tried):
+                tried = np.vstack([tried, _promising(tried, np.log(errors), rng)])
+            point = _point(ranges[:, 0] + tried[place] * np.ptp(ranges, axis=1))
+            error, share = _error(folds, point, least)
+            errors.append(max(error / share, np.finfo(float).tiny))
+            if share == 1 and error < least:
+                best, least = point, error
     return best, float(np.sqrt(least / len(y)))
 
 
-def _spread_out(ranges: Float64, count: int, seed: int) -> Iterator[tuple[float, float, float]]:
-    """The customary setting, then points of a Latin hypercube in the logarithms."""
-    yield _point(np.clip(np.log(_START), ranges[:, 0], ranges[:, 1]))
+def _spread_out(ranges: Float64, count: int, seed: int) -> Float64:
+    """The customary setting, then points of a Latin hypercube, in shares of the ranges (count, 3)."""
     from scipy.stats import qmc
 
-    for unit in qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1)):
-        yield _point(ranges[:, 0] + unit * np.ptp(ranges, axis=1))
+    widths = np.ptp(ranges, axis=1)
+    shift = np.clip(np.log(_START), ranges[:, 0], ranges[:, 1]) - ranges[:, 0]
+    customary = np.divide(shift, widths, out=np.zeros(3), where=widths > 0)
+    others = qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1))
+    return np.vstack([customary, others])
+
+
+def _promising(tried: Float64, errors: Float64, rng: np.random.Generator) -> Float64:
+    """The point of greatest expected improvement among many, some of them near the best one."""
+    from scipy.special import ndtr
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+
+    widths = Matern(np.full(3, 0.5), (0.05, 5.0), nu=2.5)
+    process = GaussianProcessRegressor(widths + WhiteKernel(1e-2, (1e-6, 0.5)), normalize_y=True)
+    process.fit(tried, errors)
+    near = tried[errors.argmin()] + _NEAR * rng.standard_normal((_POINTS // 2, 3))
+    points = np.clip(np.vstack([rng.random((_POINTS, 3)), near]), 0, 1)
+    mean, sd = process.predict(points, return_std=True)
+    gain = errors.min() - mean
+    z = gain / np.maximum(sd, 1e-9)
+    expected = gain * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return np.asarray(points[expected.argmax()])
 
 
 def _point(logs: Float64) -> tuple[float, float, float]:
@@ -217,11 +248,15 @@ def _point(logs: Float64) -> tuple[float, float, float]:
     return float(c), float(factor), float(epsilon)
 
 
-def _error(folds: list[_Fold], point: tuple[float, float, float], least: float) -> float:
-    """Sum of squared errors over the folds, or of the first folds where these are worse than the best already."""
-    total = 0.0
+def _error(folds: list[_Fold], point: tuple[float, float, float], least: float) -> tuple[float, float]:
+    """Sum of squared errors over the folds, or over the first folds where these are worse than the best already.
+
+    Also the share of the samples that are in these folds.
+    """
+    total, done = 0.0, 0
     for one in folds:
         total += one.squared_error(*point)
+        done += len(one.y)
         if total > least:
             break
-    return total
+    return total, done / sum(len(one.y) for one in folds)

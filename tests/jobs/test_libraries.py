@@ -214,3 +214,11 @@ def test_hints_name_what_a_study_calls_it(library: xr.DataArray) -> None:
     with pytest.raises(InputError) as caught:
         library_for(library, bands, ["soc"], local=100 * soils(12, np.asarray(bands.wavelength_nm), 5))
     assert "laboratory_quantity" in caught.value.hint
+
+
+def test_a_column_that_was_not_taken_is_named_where_its_property_is_missing(library: xr.DataArray) -> None:
+    noted = library.copy()
+    noted.attrs = {**library.attrs, "notes": ("a.csv: column 'Cu' looks like cu, but has no unit: not taken", "b.csv")}
+    with pytest.raises(InputError) as caught:
+        library_for(noted, sensor(), ["cu"])
+    assert list(caught.value.details[1:]) == ["a.csv: column 'Cu' looks like cu, but has no unit: not taken"]

@@ -67,6 +67,21 @@ def test_tables_that_are_no_spectra_are_told_with_the_reason(folder: Path) -> No
     assert "left out sites: " in describe(found)
 
 
+def test_spectrometers_files_with_a_table_beside_are_a_library(tmp_path: Path) -> None:
+    """Alone they are spectra."""
+    head = ["Comment: soil", "Version: 2.3", "Measurement: REFLECTANCE", "Columns [2]:", "Data:", "Wvl\tReflect. %"]
+    for place in range(12):
+        lines = [f"{wave}.0\t{20 + place + wave / (90 + place):.3f}" for wave in range(350, 2501)]
+        (tmp_path / f"s{place}.sed").write_text("\n".join([*head, *lines]) + "\n")
+    assert info(tmp_path)["kind"] == "spectra"
+    rows = [f"s{place},{5 + place}" for place in range(12)]
+    (tmp_path / "values.csv").write_text("\n".join(["id,soc_g_per_kg", *rows]) + "\n")
+    found = info(tmp_path)
+    assert (found["kind"], found["used"]) == ("library", 12)
+    (soc,) = found["properties"]
+    assert (soc["property"], soc["samples"], soc["lowest"]) == ("soc", 12, 5)
+
+
 def test_folders_of_rasters_and_studies_are_no_libraries(folder: Path, tmp_path: Path) -> None:
     assert is_library(folder)
     assert not is_library(tmp_path / "study.toml")

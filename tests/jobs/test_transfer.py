@@ -248,6 +248,8 @@ class TestScores:
         assert row["RMSE"] == pytest.approx(float(error), rel=1e-6)
         assert bundle.residuals[0] == pytest.approx(checked.residuals[0])
         assert bundle.card.counts["library"] == 280
+        assert sum(bundle.card.counts["library_sets"].values()) == 280
+        assert f"library: 280 samples with {bundle.card.counts['library_teaches'][0]} of " in describe(info(bundle))
         assert bundle.card.model == "spiked"
         assert bundle.card.settings["library"]["path"].endswith("library")
         assert bundle.card.settings["recipe"]["transfer"] == "spiked"
