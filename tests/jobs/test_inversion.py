@@ -218,14 +218,21 @@ class TestTruth:
 
     @pytest.mark.parametrize("kind", sorted(MOVES_BOTH))
     def test_laboratory_spectra_are_moved_where_satellite_ones_are(self, kind: str) -> None:
-        """A gain of some directions alone, so that spectra which stay where they are would be of another kind."""
+        """The satellite sees something that changes from sample to sample; what hides it takes from the signal too.
+
+        A regression on laboratory spectra which stayed where they are would read more than generated ones hold: its R2
+        here is 0.3 or less.
+        """
         data = made_pairs(noise=0.001)
+        peak = np.exp(-(((np.array(data.bands.wavelength_nm) - 700) / 250) ** 2))
+        veil = 0.06 * np.random.default_rng(1).standard_normal((len(data.names), 1)) * peak
+        data = replace(data, satellite=data.satellite + veil, neighbours=None)
         recipe = recipe_of("generated", fusion=FusionSettings.of(kind), selection=None)
         folds = folds_of_pairs(data, "random", 3, 0)
         laboratory, both = cross_validate_spectra(
             data, [replace(recipe, calibration=calibration) for calibration in ("laboratory", "both")], folds, 0
         )
-        assert r2(data.values, laboratory.predicted) > 0.9
+        assert r2(data.values, laboratory.predicted) > 0.7
         assert r2(data.values, both.predicted) > 0.9
 
     def test_laboratory_spectra_do_better_than_noisy_ones(self) -> None:
