@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import geopandas as gpd
 
@@ -197,15 +197,18 @@ def recipe_of_transfer(
 def _head(study: Study, kind: str, head: str | None, *, same: bool) -> HeadSettings:
     """The regression of a way."""
     config = study.transfer
-    components = config.components
-    if not same and "components" not in config.model_fields_set:
-        components = _MOST_COMPONENTS
+    given = "components" in config.model_fields_set
+    # Peers of property transfer are as in the paper on it.
+    components = config.components if same or given else _MOST_COMPONENTS
     head = head or ("resnet" if kind in TUNED else "plsr")
     most = config.epochs or (_NET_EPOCHS if head in NETS else HeadSettings().epochs)
     net = None
     if head == "cnn" and config.net is not None:
         net = CnnSettings.load(config.net)
-    return HeadSettings(kind=head, most_components=components, members=config.members, epochs=most, net=net)
+    search: Literal["near", "bayes"] = "near" if same else "bayes"
+    return HeadSettings(
+        kind=head, search=search, most_components=components, members=config.members, epochs=most, net=net
+    )
 
 
 def _read(study: Study, data: PairSet) -> str:

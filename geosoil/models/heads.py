@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from geosoil.errors import ModelError, UsageError
 from geosoil.models.linear import LinearHead
@@ -108,6 +108,9 @@ class HeadSettings:
         PLSR: whether features are divided by their standard deviation.
     budget : int
         SVR: settings that the search tries; 1 takes C = 1, gamma = 1/F and a tube of 0.1.
+    search : {"near", "bayes"}
+        SVR: half of the settings spread out and half near the best of those; or Bayesian optimisation (He et al. 2025),
+        which finds lower errors of cross-validation, and no lower ones of samples held out.
     c, gamma, epsilon : (float, float)
         SVR: least and largest penalty; kernel width in units of 1/F; tube in standard deviations of the response.
     trees : int
@@ -131,6 +134,7 @@ class HeadSettings:
     rule: str = "min"
     scale: bool = False
     budget: int = 40
+    search: Literal["near", "bayes"] = "near"
     c: tuple[float, float] = (1e-2, 1e3)
     gamma: tuple[float, float] = (1e-3, 10.0)
     epsilon: tuple[float, float] = (0.01, 0.5)
@@ -148,6 +152,7 @@ class HeadSettings:
         wrong = [name for name, (least, most) in ranges.items() if not 0 < least <= most]
         counts = ("most_components", "budget", "trees", "members", "epochs")
         wrong += [name for name in counts if getattr(self, name) < 1]
+        wrong += [] if self.search in ("near", "bayes") else ["search"]
         wrong += ["orders"] if not self.orders or min(self.orders) < 0 else []
         if wrong:
             raise UsageError(f"head settings are out of range: {', '.join(wrong)}", code="GS-HEAD")

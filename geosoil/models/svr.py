@@ -24,11 +24,11 @@ __all__ = ["SvrHead", "fit_svr"]
 _BLOCK = 2048
 #: Where the search begins: the customary setting, in units of the standardised data and of 1 / F.
 _START = (1.0, 1.0, 0.1)
-#: Settings that are tried at least before what they say is heeded.
-_FEWEST = 8
-#: Points among which the next one is chosen, half as many near the best, and their spread round it as a share of the
-#: range of the logarithms.
-_POINTS, _NEAR = 512, 0.1
+#: Spread of the candidates round the best, as a share of the range of the logarithms.
+_NEAR = 0.12
+#: Bayesian: settings that are tried at least before what they say is heeded; random points among which the next one is
+#: chosen, half as many more near the best; and points between two fits of the process's widths.
+_FEWEST, _POINTS, _ANEW = 8, 512, 8
 #: Bound on the solver's steps while it searches; settings that need more are poor ones.
 _STEPS = 20_000
 
@@ -187,60 +187,116 @@ class _Fold:
 def _search(
     X: Float64, y: Float64, fold: Int64, settings: HeadSettings, seed: int
 ) -> tuple[tuple[float, float, float], float]:
-    """The best of `budget` settings (C, gamma F, epsilon), searched by Bayesian optimisation of the error's logarithm.
-
-    The first settings are spread out; each of the others is the most promising by what is known until then (Jones et
-    al. 1998: expected improvement under a Gaussian process).
-    """
+    """The best of `budget` settings (C, gamma F, epsilon), and its error."""
     folds = [_Fold.of(X, y, fold == one) for one in range(int(fold.max()) + 1)]
     ranges = np.log([settings.c, settings.gamma, settings.epsilon])
-    rng = np.random.default_rng([seed, 1])
-    tried = _spread_out(ranges, min(settings.budget, max(_FEWEST, settings.budget // 4)), seed)
-    errors: list[float] = []
-    best, least = _START, np.inf
+    search = {"near": _Near, "bayes": _Bayes}[settings.search](ranges, settings.budget, seed)
+    least = np.inf
     with warnings.catch_warnings():
-        # The bound on steps is meant, and those on the process's widths are.
+        # The bound on steps is meant, and those on a process's widths are.
         from sklearn.exceptions import ConvergenceWarning
 
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for place in range(settings.budget):
-            if place == len(tried):
-                tried = np.vstack([tried, _promising(tried, np.log(errors), rng)])
-            point = _point(ranges[:, 0] + tried[place] * np.ptp(ranges, axis=1))
-            error, share = _error(folds, point, least)
-            errors.append(max(error / share, np.finfo(float).tiny))
-            if share == 1 and error < least:
-                best, least = point, error
-    return best, float(np.sqrt(least / len(y)))
+        for _ in range(settings.budget):
+            error, share = _error(folds, _point(search.next()), least)
+            search.tell(error / share, whole=share == 1)
+            least = min(least, error) if share == 1 else least
+        best = _point(search.best())
+        error, _ = _error(folds, best, np.inf)
+    return best, float(np.sqrt(error / len(y)))
+
+
+class _Near:
+    """Points of logarithms: half of them spread out, half round the best of those before."""
+
+    def __init__(self, ranges: Float64, budget: int, seed: int) -> None:
+        self.ranges = ranges
+        self.tried = self._first(budget, seed)
+        self.errors: list[float] = []
+        self.whole: list[bool] = []
+        self.rng = np.random.default_rng([seed, 1])
+
+    def _first(self, budget: int, seed: int) -> Float64:
+        return _spread_out(self.ranges, budget // 2, seed)
+
+    def next(self) -> Float64:
+        """The next point, (3,)."""
+        if len(self.errors) == len(self.tried):
+            self.tried = np.vstack([self.tried, self._following()])
+        return np.asarray(self.tried[len(self.errors)])
+
+    def tell(self, error: float, *, whole: bool) -> None:
+        """The error of the point that was asked for last, and whether all folds have told it."""
+        self.errors.append(float(np.log(max(error, np.finfo(float).tiny))))
+        self.whole.append(whole)
+
+    def best(self) -> Float64:
+        """The point of the least error."""
+        return np.asarray(self.tried[np.where(self.whole, self.errors, np.inf).argmin()])
+
+    def _following(self) -> Float64:
+        step = _NEAR * np.ptp(self.ranges, axis=1) * self.rng.standard_normal(3)
+        return np.asarray(np.clip(self.best() + step, self.ranges[:, 0], self.ranges[:, 1]))
+
+
+class _Bayes(_Near):
+    """Points of which each, but for the first ones, is the most promising by what is known when it is asked for.
+
+    Bayesian optimisation of the error's logarithm: greatest expected improvement under a Gaussian process (Jones et al.
+    1998).
+    """
+
+    _kernel: Any = None
+
+    def _first(self, budget: int, seed: int) -> Float64:
+        return _spread_out(self.ranges, min(budget, max(_FEWEST, budget // 4)), seed)
+
+    def best(self) -> Float64:
+        """The point whose error is the least by what all points tell: one that is low by chance alone is not."""
+        if len(self.errors) <= _FEWEST:
+            return super().best()
+        self._kernel = None
+        expected = self._process().predict(self._shares(self.tried))
+        return np.asarray(self.tried[np.where(self.whole, expected, np.inf).argmin()])
+
+    def _following(self) -> Float64:
+        from scipy.special import ndtr
+
+        least = min(self.errors)
+        near = self._shares(self.tried[[self.errors.index(least)]])
+        near = near + _NEAR * self.rng.standard_normal((_POINTS // 2, 3))
+        points = np.clip(np.vstack([self.rng.random((_POINTS, 3)), near]), 0, 1)
+        mean, sd = self._process().predict(points, return_std=True)
+        gain = least - mean
+        z = gain / np.maximum(sd, 1e-9)
+        expected = gain * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+        return np.asarray(self.ranges[:, 0] + points[expected.argmax()] * np.ptp(self.ranges, axis=1))
+
+    def _shares(self, points: Float64) -> Float64:
+        """Points as shares of the ranges."""
+        widths = np.ptp(self.ranges, axis=1)
+        return np.asarray(np.divide(points - self.ranges[:, 0], widths, out=np.zeros(points.shape), where=widths > 0), np.float64)
+
+    def _process(self) -> Any:
+        """A Gaussian process through what is known; its widths are fitted anew now and then, which takes long."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import Matern, WhiteKernel
+
+        fresh = self._kernel is None or len(self.errors) % _ANEW == 0
+        kernel = self._kernel or Matern(np.full(3, 0.5), (0.05, 5.0), nu=2.5) + WhiteKernel(1e-2, (1e-6, 0.5))
+        process = GaussianProcessRegressor(kernel, optimizer="fmin_l_bfgs_b" if fresh else None, normalize_y=True)
+        process.fit(self._shares(self.tried[: len(self.errors)]), np.array(self.errors))
+        self._kernel = process.kernel_
+        return process
 
 
 def _spread_out(ranges: Float64, count: int, seed: int) -> Float64:
-    """The customary setting, then points of a Latin hypercube, in shares of the ranges (count, 3)."""
+    """The customary setting, then points of a Latin hypercube in the logarithms (count, 3)."""
     from scipy.stats import qmc
 
-    widths = np.ptp(ranges, axis=1)
-    shift = np.clip(np.log(_START), ranges[:, 0], ranges[:, 1]) - ranges[:, 0]
-    customary = np.divide(shift, widths, out=np.zeros(3), where=widths > 0)
-    others = qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1))
-    return np.vstack([customary, others])
-
-
-def _promising(tried: Float64, errors: Float64, rng: np.random.Generator) -> Float64:
-    """The point of greatest expected improvement among many, some of them near the best one."""
-    from scipy.special import ndtr
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import Matern, WhiteKernel
-
-    widths = Matern(np.full(3, 0.5), (0.05, 5.0), nu=2.5)
-    process = GaussianProcessRegressor(widths + WhiteKernel(1e-2, (1e-6, 0.5)), normalize_y=True)
-    process.fit(tried, errors)
-    near = tried[errors.argmin()] + _NEAR * rng.standard_normal((_POINTS // 2, 3))
-    points = np.clip(np.vstack([rng.random((_POINTS, 3)), near]), 0, 1)
-    mean, sd = process.predict(points, return_std=True)
-    gain = errors.min() - mean
-    z = gain / np.maximum(sd, 1e-9)
-    expected = gain * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    return np.asarray(points[expected.argmax()])
+    customary = np.clip(np.log(_START), ranges[:, 0], ranges[:, 1])
+    units = qmc.LatinHypercube(3, rng=np.random.default_rng([seed, 0])).random(max(0, count - 1))
+    return np.vstack([customary, ranges[:, 0] + units * np.ptp(ranges, axis=1)])
 
 
 def _point(logs: Float64) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from geosoil.errors import GeosoilError, ModelError, UsageError
 from geosoil.models.dnn import DnnHead
 from geosoil.models.heads import Head, HeadSettings, LinearHead, SvrHead, fit_head, restore_head
 from geosoil.models.spectral_forest import ForestHead
+from geosoil.models.svr import _Bayes, _Near
 from geosoil.prep.fractional import fractional_derivative
 from geosoil.prep.pls import choose_components, fold_numbers
 
@@ -89,17 +91,33 @@ def test_a_support_vector_head_equals_scikit_learns(gasoline: tuple[Array, Array
     np.testing.assert_allclose(head.predict(fresh), found, atol=1e-9 * y.std())
 
 
-def test_a_search_beats_the_customary_setting_where_it_is_far_off() -> None:
+@pytest.mark.parametrize("search", ["near", "bayes"])
+def test_a_search_beats_the_customary_setting_where_it_is_far_off(search: Literal["near", "bayes"]) -> None:
     rng = np.random.default_rng(1)
     X = rng.uniform(-2, 2, (150, 2))
     y = 100 * np.sin(3 * X[:, 0]) * np.cos(3 * X[:, 1])
     fresh = rng.uniform(-2, 2, (300, 2))
     truth = 100 * np.sin(3 * fresh[:, 0]) * np.cos(3 * fresh[:, 1])
     plain = fit_head(X, y, HeadSettings("svr", budget=1))
-    searched = fit_head(X, y, HeadSettings("svr", budget=30))
+    searched = fit_head(X, y, HeadSettings("svr", budget=30, search=search))
     assert isinstance(plain, SvrHead)
     assert (plain.c, plain.gamma, plain.epsilon, plain.rmsecv) == (1.0, 0.5, 0.1, None)
     assert rmse(searched, fresh, truth) < 0.7 * rmse(plain, fresh, truth)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_bayesian_search_finds_a_valley_that_points_spread_out_miss() -> None:
+    """A bowl in the logarithms, with an error that is low by chance beside its slope."""
+    ranges = np.log([(1e-2, 1e3), (1e-3, 10.0), (0.01, 0.5)])
+    valley = ranges[:, 0] + np.array([0.9, 0.15, 0.6]) * np.ptp(ranges, axis=1)
+    found = {}
+    for kind, search in (("near", _Near(ranges, 24, 3)), ("bayes", _Bayes(ranges, 24, 3))):
+        for _ in range(24):
+            away = (search.next() - valley) / np.ptp(ranges, axis=1)
+            search.tell(float(np.exp(4 * away @ away)), whole=True)
+        found[kind] = float(np.abs((search.best() - valley) / np.ptp(ranges, axis=1)).max())
+    assert found["bayes"] < 0.05
+    assert found["bayes"] < found["near"]
 
 
 def test_the_error_of_a_search_is_that_of_scikit_learn_on_the_same_folds() -> None:
@@ -245,6 +263,7 @@ def test_a_head_of_another_kind_is_not_taken(heads: dict[str, Head]) -> None:
 BAD_SETTINGS: list[Callable[[], object]] = [
     lambda: HeadSettings("cubist"),
     lambda: HeadSettings("svr", c=(0.0, 1.0)),
+    lambda: HeadSettings("svr", search="grid"),  # type: ignore[arg-type]
     lambda: HeadSettings("svr", gamma=(2.0, 1.0)),
     lambda: HeadSettings("svr", budget=0),
     lambda: HeadSettings("fd-rf", orders=()),
