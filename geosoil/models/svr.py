@@ -275,7 +275,9 @@ class _Bayes(_Near):
     def _shares(self, points: Float64) -> Float64:
         """Points as shares of the ranges."""
         widths = np.ptp(self.ranges, axis=1)
-        return np.asarray(np.divide(points - self.ranges[:, 0], widths, out=np.zeros(points.shape), where=widths > 0), np.float64)
+        return np.asarray(
+            np.divide(points - self.ranges[:, 0], widths, out=np.zeros(points.shape), where=widths > 0), np.float64
+        )
 
     def _process(self) -> Any:
         """A Gaussian process through what is known; its widths are fitted anew now and then, which takes long."""
