@@ -8,9 +8,9 @@ other sets that cover its bands. Its organic carbon (logarithm) and clay, and ne
 X-ray fluorescence of the tropical set, over both its fields and within each, are then predicted from three quarters of
 its samples for the last quarter, in random rounds. Spectra are the logarithm of reflectance in bands of 10 nm.
 
-`plsr`: components by 5-fold search over 1 to 50. `svr`: penalty, width and tube by Bayesian search. `direct`: the residual
-network on the samples alone. `published`: dense layers tuned behind frozen convolutions. `joint`: our default. Errors
-are RMSE over the SD of all values of a target, so that targets can be averaged; a win is a smaller mean error.
+`plsr`: components by 5-fold search over 1 to 50. `svr`: penalty, width and tube by Bayesian search. `direct`: the
+residual network on the samples alone. `published`: dense layers tuned behind frozen convolutions. `joint`: our default.
+Errors are RMSE over the SD of all values of a target, so that targets can be averaged; a win is a smaller mean error.
 """
 
 from __future__ import annotations

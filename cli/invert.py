@@ -18,7 +18,7 @@ from .options import as_json, log_options, run_training, seed, start_logging, wo
 @click.option("--head", type=click.Choice(["plsr", "svr", "rf", "fd-rf", "dnn"]), help="Kind of regression.")
 @click.option(
     "--fusion",
-    help="How laboratory-like spectra are made: ridge, glsw, ds, pds, epo, pls, autoencoder, vae or vae-residual.",
+    help="How laboratory-like spectra are made: ridge, glsw, ds, pds, epo, pls, autoencoder, vae, vae-residual, none.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="HTML report to write.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="GeoPackage of held-out values to write.")

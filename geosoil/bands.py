@@ -195,11 +195,9 @@ def match_wavelengths(
     good = offered.good or (True,) * len(offered)
 
     def nearest(wanted: float) -> int:
-        # A bad band is as good as one that is twice the tolerance further away.
-        return min(
-            range(len(offered)),
-            key=lambda place: abs(offered.wavelength_nm[place] - wanted) + (0 if good[place] else 2 * tolerance_nm),
-        )
+        places = sorted(range(len(offered)), key=lambda place: abs(offered.wavelength_nm[place] - wanted))
+        fitting = [place for place in places if abs(offered.wavelength_nm[place] - wanted) <= tolerance_nm]
+        return next((place for place in fitting if good[place]), places[0])
 
     found = [nearest(wanted) for wanted in wavelength_nm]
     far = [

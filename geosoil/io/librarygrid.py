@@ -87,13 +87,16 @@ def common_grid(
     )
     if left and (short == "refuse" or len(left) == len(tables)):
         widest = max(tables, key=lambda table: float(np.ptp(table.wavelength_nm)))
-        narrower = f"range_nm = [{np.ceil(widest.wavelength_nm[0]):g}, {np.floor(widest.wavelength_nm[-1]):g}]"
+        lowest, highest = float(np.ceil(widest.wavelength_nm[0])), float(np.floor(widest.wavelength_nm[-1]))
+        lowest, highest = max(lowest, float(bands[0])), min(highest, float(bands[-1]))
+        narrower = f"ask for a narrower range, such as range_nm = [{lowest:g}, {highest:g}], under [library] in a study"
+        if lowest >= highest:
+            narrower = "nothing overlaps: take a library of these wavelengths"
         raise InputError(
             f"{len(left)} of {len(tables)} tables do not cover {bands[0]:g} to {bands[-1]:g} nm",
             code="GS-LIBRARY-RANGE",
             details=[f"{name} {why}" for name, why in left[:10]],
-            hint=f"ask for a narrower range, such as {narrower}, under [library] in a study"
-            + ('; or leave these tables out: short="leave"' if short == "refuse" else ""),
+            hint=narrower + ('; or leave these tables out: short="leave"' if short == "refuse" else ""),
         )
     kept = tuple(place for place, fine in enumerate(covers) if fine)
     notes = [_note(tables[place], bands) for place in kept]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike as OsPathLike
 from pathlib import Path
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Float64
 
-__all__ = ["Item", "LibraryTable", "find_items", "read_item"]
+__all__ = ["Item", "LibraryTable", "files_within", "find_items", "read_item"]
 
 #: A table of these is no table of spectra; it may be one of values.
 _NO_SPECTRA = frozenset({"GS-SPECTRA-COLUMNS", "GS-WAVELENGTH-UNIT", "GS-SPECTRA-EMPTY"})
@@ -167,7 +168,7 @@ def _paths_of(path: Path) -> list[tuple[Path, bool]]:
     if path.is_file():
         return [(path, True)]
     if path.is_dir():
-        found = [one for one in path.rglob("*") if one.is_file() and _is_table(one) and not _hidden(one, path)]
+        found = [one for one in files_within(path) if one.is_file() and _is_table(one) and not _hidden(one, path)]
     else:
         found = [Path(one) for one in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - absolute patterns
         found = [one for one in found if one.is_file() and _is_table(one)]
@@ -179,6 +180,18 @@ def _paths_of(path: Path) -> list[tuple[Path, bool]]:
             hint=f"tables and spectra end in {listing((*TABLES, *SPECTROMETERS), 10)}",
         )
     return [(one, False) for one in sorted(found)]
+
+
+def files_within(folder: Path) -> Iterator[Path]:
+    """All files of a folder, and of those that links in it lead to, each once."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in names)
 
 
 def _is_table(path: Path) -> bool:

@@ -340,9 +340,11 @@ def summary(bundle: Bundle, path: PathLike | None = None) -> str:
     """What was trained and how good it is, for people."""
     card = bundle.card
     library = f" and {card.counts['library']} of the library" if "library" in card.counts else ""
+    recipe = card.settings["recipe"]
+    made = f" (made by {recipe['fusion']})" if recipe["fusion"] else ""
     lines = [
-        f"{', '.join(part.name for part in card.properties)}: {card.model} on {card.settings['recipe']['spectra']} "
-        f"spectra, {len(card.wavelength_nm)} bands, {card.counts['profiles']} samples{library}",
+        f"{', '.join(part.name for part in card.properties)}: {card.model} on {recipe['spectra']} "
+        f"spectra{made}, {len(card.wavelength_nm)} bands, {card.counts['profiles']} samples{library}",
         *(f"bands: {line}" for line in card.selection.get("bands", ())),
         *say_counts(card.counts),
         *card.settings.get("masked", ()),

@@ -13,6 +13,7 @@ import pandas as pd
 
 from geosoil.errors import listing
 from geosoil.io.library import open_library
+from geosoil.io.librarytables import files_within
 from geosoil.io.librarytold import DESCRIPTION
 from geosoil.io.librarywhole import FAULTS
 from geosoil.io.spectra import SPECTROMETERS, TABLES
@@ -55,11 +56,11 @@ def is_library(path: Path) -> bool:
 
 def _holds_tables_alone(folder: Path) -> bool:
     found = False
-    for number, one in enumerate(folder.rglob("*")):
+    for number, one in enumerate(files_within(folder)):
         if number == _MOST_FILES:
             break
         suffix = one.suffix.lower()
-        if one.name.startswith(".") or one.is_dir():
+        if one.name.startswith("."):
             continue
         if suffix not in _BESIDE and suffix not in TABLES and suffix not in SPECTROMETERS:
             return False

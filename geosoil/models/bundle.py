@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import check_output, replacing
@@ -345,7 +345,8 @@ class Bundle:
         path = check_output(path, overwrite=overwrite)
         card, tensors = self._content()
         with replacing(path) as part:
-            save_file(tensors, part, metadata={"geosoil": card, "sha256": self.sha256})
+            # safetensors itself would make a file that none but its owner may read.
+            part.write_bytes(save(tensors, metadata={"geosoil": card, "sha256": self.sha256}))
         return path
 
 

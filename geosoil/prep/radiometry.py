@@ -186,7 +186,12 @@ def toa_reflectance(
 def _zenith(angle: float | None) -> float:
     hint = "give the angle of the sun from the zenith in degrees: --sun-zenith 42.5"
     if angle is None or not np.isfinite(angle):
-        raise InputError("the sun's zenith angle is not known", code="GS-SUN-ZENITH", hint=hint)
+        raise InputError(
+            "the sun's zenith angle is not known",
+            code="GS-SUN-ZENITH",
+            details=["neither the product's XML, where it has one, nor the call tells it"],
+            hint=f"{hint}; or put the XML beside the images",
+        )
     if not 0 <= angle <= HIGHEST_ZENITH:
         raise InputError(
             f"the sun's zenith angle is {angle:g} degrees",

@@ -253,14 +253,16 @@ def _rising(wavelength_nm: ArrayLike) -> Float64:
 
 
 def _not_covered(bands: Float64, source: Float64) -> InputError:
+    holes = [f"{source[place]:g} to {source[place + 1]:g}" for place in np.flatnonzero(_gaps(source))]
     return InputError(
         f"{len(bands)} bands are not covered by the spectra",
         code="GS-RESAMPLE",
         details=[
             f"bands at nm: {listing([f'{one:g}' for one in bands])}",
             f"the spectra reach from {source[0]:g} to {source[-1]:g} nm",
+            *([f"they have no bands from {listing(holes)} nm"] if holes else []),
         ],
-        hint="leave these bands out; nothing is extrapolated",
+        hint="leave these bands out, such as by windows or drop under [spectra] in a study; nothing is extrapolated",
     )
 
 

@@ -82,6 +82,14 @@ def test_spectrometers_files_with_a_table_beside_are_a_library(tmp_path: Path) -
     assert (soc["property"], soc["samples"], soc["lowest"]) == ("soc", 12, 5)
 
 
+def test_tables_behind_links_are_found_once(folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "data").symlink_to(folder)
+    (folder / "round").symlink_to(linked)  # a link that leads back
+    assert info(linked)["used"] == info(folder)["used"]
+
+
 def test_folders_of_rasters_and_studies_are_no_libraries(folder: Path, tmp_path: Path) -> None:
     assert is_library(folder)
     assert not is_library(tmp_path / "study.toml")

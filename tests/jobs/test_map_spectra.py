@@ -355,6 +355,18 @@ class TestRefused:
         assert "calibrate" in caught.value.hint
         assert "--scale 100 " in caught.value.hint
 
+    def test_a_bad_band_is_taken_where_no_good_one_is_near(
+        self, bundle: Bundle, cube: xr.DataArray, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not a good one a few nanometres beyond the tolerance."""
+        wanted = bundle.card.wavelength_nm[5]
+        place = int(np.abs(cube["wavelength"].values - wanted).argmin())
+        good = np.ones(cube.sizes["band"], bool)
+        good[place] = False
+        marked = cube.assign_coords(good=("band", good))
+        np.testing.assert_array_equal(geosoil.predict(bundle, marked).values, geosoil.predict(bundle, cube).values)
+        assert "marked bad in the scene" in caplog.text
+
     def test_wavelengths_that_are_not_there(self, bundle: Bundle, cube: xr.DataArray) -> None:
         with pytest.raises(ModelError) as caught:
             geosoil.predict(bundle, cube.isel(band=slice(0, 100)))

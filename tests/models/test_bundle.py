@@ -64,6 +64,9 @@ def raw_tile(size: int, seed: int = 1) -> np.ndarray:
 def test_a_saved_model_says_the_same(known: Known, tmp_path: Path) -> None:
     bundle = bundle_of(known)
     again = load_model(bundle.save(tmp_path / "soc é.gsm"))
+    (tmp_path / "other").write_text("")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1, "whoever may read other new files may read a model"
     tile = raw_tile(16)
     statistics = ("mean", "Q0.05", "Q0.95")
     assert np.array_equal(again.predict_block(tile, statistics), bundle.predict_block(tile, statistics))

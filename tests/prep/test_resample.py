@@ -88,8 +88,9 @@ def test_nothing_is_extrapolated(weights: object, outside: float) -> None:
 @pytest.mark.parametrize("step", [1.0, 5.0, 10.0])
 def test_bands_inside_a_gap_of_the_source_are_refused(fwhm: float, step: float) -> None:
     source = np.concatenate([np.arange(1000.0, 1341.0, step), np.arange(1460.0, 1761.0, step)])
-    with pytest.raises(InputError, match="not covered"):
+    with pytest.raises(InputError, match="not covered") as caught:
         gaussian_weights(source, [1400.0], fwhm)
+    assert caught.value.details[-1] == "they have no bands from 1340 to 1460 nm"
     assert gaussian_weights(source, [1200.0, 1600.0], fwhm).shape == (2, len(source))
 
 
