@@ -12,10 +12,13 @@ _PROFILES = {
     "outside": "outside the scene",
     "no_data": "on cells without data",
     "missing_bands": "with spectra that lack bands",
+    "without_spectrum": "without a spectrum",
     "without_layers": "without a layer at the mapped depths",
     "masked": "on masked cells",
     "without_laboratory": "without a laboratory spectrum",
 }
+#: Those that are counted of samples with spectra alone.
+_OF_SPECTRA = ("masked", "without_spectrum", "without_laboratory")
 
 
 def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,8 +30,8 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
         ``rows`` read and ``used``, ``left_out`` by reason; of the profiles of the used rows, those ``outside`` the
         scene, on cells with ``no_data`` (of spectra in a table, those with ``missing_bands``) and ``without_layers``
         at the mapped depths; of samples of spectra, those
-        ``masked`` and ``without_laboratory`` spectra; ``copies``, samples of a library that are local ones and were
-        left out, by data set.
+        ``masked``, without any spectrum and ``without_laboratory`` spectra; ``copies``, samples of a library that are
+        local ones and were left out, by data set.
     """
     samples, copies = report.get("samples", {}), report.get("library", {}).get("copies_by_source", {})
     return {
@@ -38,7 +41,7 @@ def counts_of(report: Mapping[str, Any]) -> dict[str, Any]:
         # Spectra of a table lie in no scene: they lack bands, not cells.
         ("no_data" if "outside" in report else "missing_bands"): len(report.get("no_data", ())),
         "without_layers": int(report.get("without_layers", 0)),
-        **{name: len(report[name]) for name in ("masked", "without_laboratory") if name in report},
+        **{name: len(report[name]) for name in _OF_SPECTRA if name in report},
         **({"copies": {str(name): int(count) for name, count in copies.items()}} if copies else {}),
     }
 

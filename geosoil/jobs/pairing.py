@@ -292,6 +292,7 @@ def _from_table(
     names = spectra["sample"].values.astype(str)
     known = np.isin(names, table.index)
     report["without_samples"] = len(np.unique(names[~known]))
+    report["without_spectrum"] = sorted({str(one) for one in table.index} - set(names))
     rows = np.asarray(spectra.values, np.float64)[known]
     if offered is own:
         rows = rows[:, good]
@@ -516,6 +517,7 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
         "outside the scene": len(report.get("outside", ())),
         "on cells without data" if placed else "with spectra that lack bands": len(report.get("no_data", ())),
         "on masked cells (cloud, vegetation, water ...)": len(report.get("masked", ())),
+        "without a spectrum": len(report.get("without_spectrum", ())),
         "without a laboratory spectrum": len(report.get("without_laboratory", ())),
         "with a spectrum, but no values under its name": int(report.get("without_samples", 0)),
     }

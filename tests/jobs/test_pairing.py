@@ -404,6 +404,8 @@ class TestTables:
         frame.to_csv(tables / "satellite.csv", index=False)
         found = build_pairs(self.study(tailings, tables))
         assert (found.report["without_samples"], found.report["no_data"], len(found)) == (1, ["S005"], 58)
+        lost = found.report["without_spectrum"]
+        assert len(lost) + len(found.report["no_data"]) + len(found) == 60, "every sample is used or counted"
 
 
 def test_a_study_without_any_satellite_spectra_says_what_to_add(tailings: Path) -> None:
