@@ -233,7 +233,7 @@ def _room(cut: Cut, size: int, halo: int, columns: int, workers: int, spare: int
 
     >>> from geosoil.io.blocks import Cut
     >>> _room(Cut(512, 512, 10**6), 512, 4, 2000, 2, 10**9), _room(Cut(512, 512, 10**6), 512, 4, 9000, 2, 30 * 10**6)
-    ((23000000, 2048), (29000000, 3072))
+    ((17000000, 2048), (29000000, 3072))
     >>> _room(Cut(512, 512, 10**6), 1024, 0, 9000, 2, 10**9)
     (0, 0)
     """
