@@ -51,10 +51,10 @@ class _Blocks:
         """Have room for so many bytes more, or fewer; nothing is kept where there is none."""
         with self._lock:
             self.most += size
-            self._drop(self.most)
+            self._drop()
 
-    def _drop(self, most: int) -> None:
-        while self._held and self._size > most:
+    def _drop(self) -> None:
+        while self._held and self._size > self.most:
             self._size -= self._held.popitem(last=False)[1].nbytes
 
     def get(self, key: Hashable, size: int, make: Callable[[], NDArray[Any]], *, wait: bool) -> NDArray[Any] | None:
@@ -68,7 +68,7 @@ class _Blocks:
                 if coming is None:
                     self._coming[key] = threading.Event()
                     self._size += size  # before it is made, so that it never comes on top
-                    self._drop(self.most)
+                    self._drop()
             if coming is None:
                 return self._made(key, size, make)
             if not wait:
@@ -86,7 +86,7 @@ class _Blocks:
                 if made is not None:
                     self._held[key] = made
                     self._size += made.nbytes
-                    self._drop(self.most)
+                    self._drop()
                 self._coming.pop(key).set()
         return made
 

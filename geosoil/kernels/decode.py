@@ -216,7 +216,9 @@ def pick_lines(
     for one in range(outer):
         for two in range(inner):
             i, b = (two, one) if by_band else (one, two)
-            far, near = (one, two + _AHEAD) if two + _AHEAD < inner else (min(one + 1, outer - 1), 0)
+            far, near = one, two + _AHEAD
+            if near >= inner:
+                far, near = min(one + 1, outer - 1), min(near - inner, inner - 1)
             i_soon, b_soon = (near, far) if by_band else (far, near)
             start, stop = begin[section[rows[i_soon]]], begin[section[rows[i_soon + 1]] - 1]
             for j in range(column[start], column[stop - 1] + 1, step):

@@ -201,9 +201,8 @@ def _search(
             error, share = _error(folds, _point(search.next()), least)
             search.tell(error / share, whole=share == 1)
             least = min(least, error) if share == 1 else least
-        best = _point(search.best())
-        error, _ = _error(folds, best, np.inf)
-    return best, float(np.sqrt(error / len(y)))
+        best = search.best()
+    return _point(search.tried[best]), float(np.sqrt(search.errors[best] / len(y)))
 
 
 class _Near:
@@ -227,16 +226,16 @@ class _Near:
 
     def tell(self, error: float, *, whole: bool) -> None:
         """The error of the point that was asked for last, and whether all folds have told it."""
-        self.errors.append(float(np.log(max(error, np.finfo(float).tiny))))
+        self.errors.append(error)
         self.whole.append(whole)
 
-    def best(self) -> Float64:
-        """The point of the least error."""
-        return np.asarray(self.tried[np.where(self.whole, self.errors, np.inf).argmin()])
+    def best(self) -> int:
+        """Place of the point of the least error."""
+        return int(np.where(self.whole, self.errors, np.inf).argmin())
 
     def _following(self) -> Float64:
         step = _NEAR * np.ptp(self.ranges, axis=1) * self.rng.standard_normal(3)
-        return np.asarray(np.clip(self.best() + step, self.ranges[:, 0], self.ranges[:, 1]))
+        return np.asarray(np.clip(self.tried[self.best()] + step, self.ranges[:, 0], self.ranges[:, 1]))
 
 
 class _Bayes(_Near):
@@ -251,19 +250,20 @@ class _Bayes(_Near):
     def _first(self, budget: int, seed: int) -> Float64:
         return _spread_out(self.ranges, min(budget, max(_FEWEST, budget // 4)), seed)
 
-    def best(self) -> Float64:
-        """The point whose error is the least by what all points tell: one that is low by chance alone is not."""
+    def best(self) -> int:
+        """Place of the point of the least error by what all points tell: one that is low by chance alone is not."""
         if len(self.errors) <= _FEWEST:
             return super().best()
         self._kernel = None
         expected = self._process().predict(self._shares(self.tried))
-        return np.asarray(self.tried[np.where(self.whole, expected, np.inf).argmin()])
+        return int(np.where(self.whole, expected, np.inf).argmin())
 
     def _following(self) -> Float64:
         from scipy.special import ndtr
 
-        least = min(self.errors)
-        near = self._shares(self.tried[[self.errors.index(least)]])
+        errors = self._logarithms()
+        least = errors.min()
+        near = self._shares(self.tried[[errors.argmin()]])
         near = near + _NEAR * self.rng.standard_normal((_POINTS // 2, 3))
         points = np.clip(np.vstack([self.rng.random((_POINTS, 3)), near]), 0, 1)
         mean, sd = self._process().predict(points, return_std=True)
@@ -271,6 +271,9 @@ class _Bayes(_Near):
         z = gain / np.maximum(sd, 1e-9)
         expected = gain * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
         return np.asarray(self.ranges[:, 0] + points[expected.argmax()] * np.ptp(self.ranges, axis=1))
+
+    def _logarithms(self) -> Float64:
+        return np.log(np.maximum(self.errors, np.finfo(float).tiny))
 
     def _shares(self, points: Float64) -> Float64:
         """Points as shares of the ranges."""
@@ -287,7 +290,7 @@ class _Bayes(_Near):
         fresh = self._kernel is None or len(self.errors) % _ANEW == 0
         kernel = self._kernel or Matern(np.full(3, 0.5), (0.05, 5.0), nu=2.5) + WhiteKernel(1e-2, (1e-6, 0.5))
         process = GaussianProcessRegressor(kernel, optimizer="fmin_l_bfgs_b" if fresh else None, normalize_y=True)
-        process.fit(self._shares(self.tried[: len(self.errors)]), np.array(self.errors))
+        process.fit(self._shares(self.tried[: len(self.errors)]), self._logarithms())
         self._kernel = process.kernel_
         return process
 
