@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from safetensors.numpy import save
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import check_output, replacing
 from geosoil.kernels.window import gather
-from geosoil.models.threads import one_blas_thread
+from geosoil.models.threads import Scratch, one_blas_thread
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
 from geosoil.registry import predictor as predictor_class
@@ -295,7 +294,7 @@ class Bundle:
                 asked = np.ones(valid[here].shape, np.bool_) if wanted is None else wanted[here]
                 group, row, column = _grouped(asked)
                 edges = np.searchsorted(group, np.arange(-(-asked.shape[1] // _COLUMNS) + 1))
-                taken = _taken.take(raw, places, row + top, column + left, edges)
+                taken = _taken(raw, places, row + top, column + left, edges)
                 for cells, first, last in zip(taken, edges[:-1], edges[1:], strict=True):
                     if first == last:
                         continue
@@ -360,30 +359,23 @@ def _grouped(asked: Bool) -> tuple[Int64, Int64, Int64]:
     return group, row, column + group * _COLUMNS
 
 
-class _Taken(threading.local):
-    """Memory of a thread for the cells that it takes: new memory would cost as much as what is read into it."""
-
-    def __init__(self) -> None:
-        self._held = np.empty(0, np.float32)
-
-    def take(self, raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges: Int64) -> list[Float32]:
-        """Bands at groups of cells of a window, (b, cells) each; what was taken before is lost.
-
-        See `types.Cells.pick`.
-        """
-        b = len(places)
-        if self._held.size < b * len(row):
-            self._held = np.empty(b * len(row), np.float32)
-        groups = [(first, last, self._held[b * first : b * last].reshape(b, -1)) for first, last in pairwise(edges)]
-        if not isinstance(raw, np.ndarray):
-            raw.pick(places, row, column, edges, self._held[: b * len(row)])
-        else:
-            for first, last, cells in groups:
-                gather(raw, places, row[first:last], column[first:last], cells)
-        return [cells for _, _, cells in groups]
+_scratch = Scratch()
 
 
-_taken = _Taken()
+def _taken(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges: Int64) -> list[Float32]:
+    """Bands at groups of cells of a window, (b, cells) each; what this thread took before is lost.
+
+    See `types.Cells.pick`.
+    """
+    b = len(places)
+    flat = _scratch.take(0, b, len(row)).reshape(-1)
+    groups = [(first, last, flat[b * first : b * last].reshape(b, -1)) for first, last in pairwise(edges)]
+    if not isinstance(raw, np.ndarray):
+        raw.pick(places, row, column, edges, flat)
+    else:
+        for first, last, cells in groups:
+            gather(raw, places, row[first:last], column[first:last], cells)
+    return [cells for _, _, cells in groups]
 
 
 def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:

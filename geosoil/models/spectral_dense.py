@@ -8,7 +8,6 @@ NumPy's own matrix products do it: on tall blocks of spectra they are as fast as
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,6 +18,7 @@ from scipy.special import expit
 from geosoil.kernels.exponential import weighted_exponentials
 from geosoil.kernels.layers import shift, shift_relu, standardise
 from geosoil.models.heads import Head, LinearHead, SvrHead
+from geosoil.models.threads import Scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,21 +94,7 @@ class _Kernel:
 _Reader: TypeAlias = "int | _Kernel | tuple[Head, Int64]"
 
 
-class _Scratch(threading.local):
-    """Memory of a thread that results between layers are written to: new memory costs as much as small products."""
-
-    def __init__(self) -> None:
-        self.held: dict[int, Float32] = {}
-
-    def take(self, place: int, rows: int, columns: int) -> Float32:
-        """Memory (rows, columns) for the layer at a place; what was in it is lost."""
-        held = self.held.get(place)
-        if held is None or held.size < rows * columns:
-            held = self.held[place] = np.empty(rows * max(columns, _LEAST), np.float32)
-        return held[: rows * columns].reshape(rows, columns)
-
-
-_scratch = _Scratch()
+_scratch = Scratch(_LEAST)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Settings of the whole process while any thread needs them; matrix products on one thread.
+"""Settings of the whole process while any thread needs them; matrix products on one thread; memory of a thread.
 
 Tiles are made side by side, and a product's bits depend on how it is shared out.
 """
@@ -9,11 +9,36 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["SharedSetting", "one_blas_thread"]
+if TYPE_CHECKING:
+    from geosoil.types import Float32
+
+__all__ = ["Scratch", "SharedSetting", "one_blas_thread"]
+
+
+class Scratch(threading.local):
+    """Memory of a thread that is written again and again: new memory costs as much as what is done in it.
+
+    Parameters
+    ----------
+    least : int
+        Columns that there is room for at least.
+    """
+
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+        self._held: dict[int, Float32] = {}
+
+    def take(self, place: int, rows: int, columns: int) -> Float32:
+        """Memory (rows, columns) for a place, such as a layer; what was in it is lost."""
+        held = self._held.get(place)
+        if held is None or held.size < rows * columns:
+            held = self._held[place] = np.empty(rows * max(columns, self._least), np.float32)
+        return held[: rows * columns].reshape(rows, columns)
 
 
 class SharedSetting:
