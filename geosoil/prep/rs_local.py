@@ -265,7 +265,8 @@ class _Search:
             )  # fmt: skip
 
         list(pool.map(chunk, _parts(count)))
-        return drawn, score
+        # As exact as the fits. Sums and means of equal ones then are exact: they tie whatever the number of draws.
+        return drawn, score.astype(np.float32).astype(np.float64)
 
     def _worst(self, mean: Float64) -> Int64:
         """Places to drop; samples that were never drawn have no score and stay."""
