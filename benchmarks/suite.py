@@ -28,8 +28,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
+import numpy as np
 import psutil
 import rasterio
+import threadpoolctl
 from suite_parts.cases import Bench, Case, all_cases
 from suite_parts.page import write_page
 from suite_parts.peers import PEERS
@@ -42,7 +45,7 @@ _PACKAGES = ("geosoil", "numpy", "numba", "torch", "scikit-learn", "dask", "xarr
 def machine() -> dict[str, Any]:
     """What the figures are of."""
     return {
-        "cpu": _cpu(),
+        "cpu": f"{_cpu()} ({llvmlite.binding.get_host_cpu_name()})",
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.release()}",
@@ -56,9 +59,17 @@ def _cpu() -> str:
     return names[0] if names else platform.processor()
 
 
+def _blas() -> str:
+    """The library of NumPy's matrix products, and the processor that it takes this one for."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    found = [one for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+    one = next((one for one in found if "numpy" in one["filepath"]), found[0])  # SciPy may have brought its own
+    return f"{one['internal_api']} {one['version']}, {one.get('architecture', 'of one kind')}"
+
+
 def versions() -> dict[str, str]:
     """Of the packages that matter, and of the peers that are there."""
-    found = {"python": platform.python_version(), "gdal": rasterio.__gdal_version__}
+    found = {"python": platform.python_version(), "gdal": rasterio.__gdal_version__, "blas": _blas()}
     for name in (*_PACKAGES, "pyspatialml", "xbatcher"):
         try:
             found[name] = importlib.metadata.version(name)

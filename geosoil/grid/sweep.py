@@ -134,21 +134,23 @@ def sweep_threads(work: Callable[[T], None], items: Sequence[T], *, num_workers:
         Threads.
     """
     errors: list[BaseException] = []
-    waiting, taking = iter(items), threading.Lock()
+    waiting, taking, end = iter(items), threading.Lock(), object()
 
-    def one() -> None:
-        if stop.asked or errors:
-            return
-        try:
-            # Whichever task this is: dask calls them in an order of its own.
-            with taking:
-                item = next(waiting)
-            work(item)
-        except BaseException as error:
-            errors.append(error)
+    def several() -> None:
+        while not stop.asked and not errors:
+            try:
+                with taking:
+                    item: Any = next(waiting, end)
+                if item is end:
+                    return
+                work(item)
+            except BaseException as error:
+                errors.append(error)
 
     def run() -> None:
-        graph: dict[Any, Any] = {("item", place): (one,) for place in range(len(items))}
+        # A task a thread, which takes items until there are none: what dask does for a task costs as much as a small
+        # tile, and it would call them in an order of its own.
+        graph: dict[Any, Any] = {("thread", place): (several,) for place in range(min(num_workers, len(items)))}
         try:
             with ThreadPoolExecutor(num_workers, thread_name_prefix="geosoil") as pool:
                 dask.threaded.get(graph, list(graph), pool=pool)

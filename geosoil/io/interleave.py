@@ -15,6 +15,7 @@ from geosoil.errors import InputError
 
 from .addresses import redact, short_name
 from .rasterfile import RasterFile
+from .rawfile import RawLayout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,20 +84,21 @@ def check_order(file: RasterFile, bands: Bands) -> None:
     path = Path(file.handle.address)
     nodata = next((one.nodata for one in file.formats if one.nodata is not None), None)
     good = np.flatnonzero(bands.good) if len(bands.good) == raw.shape[0] else np.arange(raw.shape[0])
-    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        if hasattr(mmap, "MADV_RANDOM"):  # not on Windows
-            held.madvise(mmap.MADV_RANDOM)
-        numbers = np.frombuffer(held, raw.dtype, math.prod(raw.shape), raw.start)
-        try:
-            look = numbers, raw.shape, raw.interleave, good, nodata
-            exchanged = raw.shape[1] != raw.shape[2] and all(_exchanged(*look, seed) for seed in (0, 1))
-            likely = _likely(*look) if _can_tell(raw.shape) and not exchanged else None
-        finally:
-            del numbers, look  # or the file could not be closed
-    if exchanged:
+    look = _numbers(path, raw), raw.shape, raw.interleave, good, nodata
+    if raw.shape[1] != raw.shape[2] and all(_exchanged(*look, seed) for seed in (0, 1)):
         raise _swapped(path, raw.shape)
+    likely = _likely(*look) if _can_tell(raw.shape) else None
     if likely is not None:
         raise _interleaved(path, raw.interleave, likely)
+
+
+def _numbers(path: Path, raw: RawLayout) -> NDArray[Any]:
+    """All numbers of a file, mapped into memory until the last array on them is gone."""
+    with path.open("rb") as opened:
+        held = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    if hasattr(mmap, "MADV_RANDOM"):  # not on Windows
+        held.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(held, raw.dtype, math.prod(raw.shape), raw.start)
 
 
 def _swapped(path: Path, shape: tuple[int, int, int]) -> InputError:

@@ -189,7 +189,7 @@ def _beside(files: list[Path]) -> list[Path]:
 
 
 def _put_together(items: Any, settings: _Settings, progress: Progress) -> xr.DataArray:
-    read, left = [], []
+    read, unread = [], []
     for number, item in enumerate(items):
         progress(number, len(items), f"reading {item.name}")
         found = read_item(
@@ -199,10 +199,13 @@ def _put_together(items: Any, settings: _Settings, progress: Progress) -> xr.Dat
             factor=settings.organic_matter_factor,
         )
         if isinstance(found, str):
-            left.append((item.name, found))
+            unread.append((item, found))
         else:
             _check_label(found)
             read.append(found)
+    # A table whose values stand beside the spectra of another one was used after all.
+    used = {table.values_from for table in read}
+    left = [(item.name, why) for item, why in unread if item.files[0] not in used]
     if not read:
         raise InputError(
             "no table of the library holds spectra",

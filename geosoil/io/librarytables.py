@@ -89,6 +89,8 @@ class LibraryTable:
         Spectra with a fault that shows in the table alone.
     quantity, layout : str
         What the table held, and whose layout it has.
+    values_from : Path or None
+        The table that the values come from, where it is another one.
     notes : list of str
     """
 
@@ -104,6 +106,7 @@ class LibraryTable:
     mislabelled: Bool
     quantity: str
     layout: str
+    values_from: Path | None = None
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -253,7 +256,11 @@ def read_item(item: Item, *, quantity: str | None, id_column: str | None, factor
         if item.named or error.code not in _NO_SPECTRA:
             raise _with_hint(error, item) from error
         return error.message
-    frame, matched, notes = _with_values(item, told, layout, spectra)
+    frame, matched, beside = _with_values(item, told, layout, spectra)
+    notes = list(spectra.attrs["notes"])
+    if beside is not None:
+        found = "" if told.values else ", which lies beside and has the same ids"
+        notes += [f"{item.name}: values from {beside.name}{found}", f"{item.name}: {matched} samples have values"]
     layout = layout or layout_of([str(name) for name in frame.columns])
     values, wavelength = _rising(spectra)
     return LibraryTable(
@@ -271,7 +278,8 @@ def read_item(item: Item, *, quantity: str | None, id_column: str | None, factor
         mislabelled=odd,
         quantity=str(spectra.attrs["report"]["stored_as"]),
         layout=layout.name if layout else "",
-        notes=[*spectra.attrs["notes"], *notes, *([f"{item.name}: {matched} samples have values"] if matched else [])],
+        values_from=beside,
+        notes=notes,
     )
 
 
@@ -381,18 +389,25 @@ def _with_hint(error: InputError, item: Item) -> InputError:
 
 def _with_values(
     item: Item, told: Told, layout: Layout | None, spectra: xr.DataArray
-) -> tuple[pd.DataFrame, int, list[str]]:
-    """All columns with values: those beside the spectra, and those of a table that belongs to them."""
+) -> tuple[pd.DataFrame, int, Path | None]:
+    """All columns with values, how many spectra they met, and the other table that they came from, if any."""
     table: pd.DataFrame = spectra.attrs["table"]
     ids = [str(one) for one in spectra["sample"].values]
     folder = item.files[0].parent
     if told.values:
         path = folder / told.values
+        if not path.is_file():
+            raise InputError(
+                f"{item.name}: its table of values is not there",
+                code="GS-FILE-MISSING",
+                details=[f"looked for: {path}"],
+                hint=f"correct `values` of this table in {DESCRIPTION}; paths are those from its own folder",
+            )
         frame, matched = join_values(table, ids, read_table(path).frame, told, layout, needed=True)
-        return frame, matched, [f"{item.name}: values from {path.name}"]
+        return frame, matched, path
     own = take_values(table, told, layout, item.name).columns if not told.properties else {"": np.empty(0)}
     if own:
-        return table, 0, []
+        return table, 0, None
     for path in sorted(folder.iterdir()):
         if path in item.files or path.suffix.lower() not in TABLES or _has_bands(path):
             continue
@@ -400,8 +415,8 @@ def _with_values(
         its = layout or layout_of([str(name) for name in beside.columns])
         frame, matched = join_values(table, ids, beside, told, its, needed=False)
         if matched:
-            return frame, matched, [f"{item.name}: values from {path.name}, which lies beside and has the same ids"]
-    return table, 0, []
+            return frame, matched, path
+    return table, 0, None
 
 
 def _has_bands(path: Path) -> bool:

@@ -299,7 +299,9 @@ class MapRun:
         found: dict[int, Statistics] = {}
         done = 0
         noting = threading.Lock()
-        each = max(1, self.plan.num_workers // self.task.layers)
+        workers, maps = self.plan.num_workers, len(self.maps)
+        # That of the masks is soon done; begun last, it would leave the other threads to wait for a map.
+        places = [*range(maps, self.task.layers), *range(maps)]
         progress(0, self.task.layers, "writing maps")
 
         def tell() -> None:
@@ -307,8 +309,9 @@ class MapRun:
             done += 1
             progress(done, self.task.layers, "writing maps")
 
-        def write(place: int) -> None:
-            if place == len(self.maps):
+        def write(turn: int) -> None:
+            place = places[turn]
+            if place == maps:
                 self._write_flags(spool, created)
                 with noting:
                     tell()
@@ -324,14 +327,15 @@ class MapRun:
                 unit=output.target.soil_property.unit,
                 nodata=self.nodata,
                 options=self.options,
-                num_threads=each,
+                # Shared by those that are begun at once, then by those that are left.
+                num_threads=max(1, workers // len(places[0 if turn < workers else turn :])),
             )
             with noting:
                 found[place] = statistics
                 tell()
 
         with self._writing():
-            sweep_threads(write, range(self.task.layers), num_workers=self.plan.num_workers, stop=stop)
+            sweep_threads(write, range(len(places)), num_workers=workers, stop=stop)
             sync_folder(self.folder)
         return {self.maps[place]: found[place] for place in sorted(found)}
 

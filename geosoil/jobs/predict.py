@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from geosoil.bands import Bands
-from geosoil.errors import InputError, ModelError, UsageError
+from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.io.atomic import check_output, replacing
 from geosoil.io.spectra import open_spectra
 from geosoil.models.bundle import Bundle, load_model
@@ -94,6 +94,7 @@ def predict_spectra(
     cells = np.ascontiguousarray(rows.T, np.float32)[:, None, :]
     maps = bundle.predict_block(cells, statistics)[:, 0]
     outputs = bundle.outputs(statistics)
+    _say_repeated(spectra)
     columns = {_column(one): values.astype(np.float64) for one, values in zip(outputs, maps, strict=True)}
     found = pd.DataFrame({"sample": spectra["sample"].values.astype(str), **columns})
     if target is not None:
@@ -102,15 +103,29 @@ def predict_spectra(
     return found
 
 
+def _say_repeated(spectra: xr.DataArray) -> None:
+    """Warn of spectra that cannot be told apart in the table."""
+    names = pd.Series(spectra["sample"].values.astype(str))
+    repeated = names[names.duplicated(keep=False)]
+    if len(repeated):
+        log.warning(
+            "%d spectra share %d names: %s; each has a row of its own, in the order of the input",
+            len(repeated), repeated.nunique(), listing(list(dict.fromkeys(repeated)), 5),
+        )  # fmt: skip
+
+
 def _opened(path: PathLike, quantity: Quantity | None, id: str | None, *, splice: bool) -> xr.DataArray:
     """The spectra of a file, with where a cube goes said."""
     try:
-        return open_spectra(path, quantity=quantity, id=id, splice=splice)
+        spectra = open_spectra(path, quantity=quantity, id=id, splice=splice)
     except InputError as error:
         if error.code != "GS-TABLE-READ":
             raise
         hint = "give a table or folder of spectra; a cube is mapped: geosoil map MODEL CUBE OUT/"
         raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
+    for note in spectra.attrs["notes"]:
+        log.info("%s", note)
+    return spectra
 
 
 def _target(output: PathLike, *, overwrite: bool) -> Path:

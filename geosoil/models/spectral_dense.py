@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["DenseSpectra", "Readout"]
 
 #: Numbers of a layer that go through at once, so that what is computed of them stays in cache, and cells at least.
-_MOST, _LEAST = 2**19, 2048
+_MOST, _LEAST = 2**17, 768
 
 
 @dataclass(frozen=True, eq=False)

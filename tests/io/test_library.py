@@ -142,10 +142,25 @@ def test_values_beside_the_spectra_are_found_by_their_ids(tmp_path: Path) -> Non
     wide(spectra, sample_id=ids(6)).to_csv(tmp_path / "scans.csv", index=False)
     lab = pd.DataFrame({"Sample ID": ids(5)[::-1], "soc_pct": values["soc"][:5] / 10})
     lab.to_csv(tmp_path / "lab.csv", index=False)
+    pd.DataFrame({"day": range(3), "rain": 2.0}).to_csv(tmp_path / "weather.csv", index=False)
     library = open_library(tmp_path)
     np.testing.assert_allclose(library.attrs["values"]["soc"][:5], values["soc"][:5][::-1])
     assert np.isnan(library.attrs["values"]["soc"][5])
-    assert [one["table"] for one in library.attrs["report"]["left_out"]] == ["lab"]
+    assert [one["table"] for one in library.attrs["report"]["left_out"]] == ["weather"]
+    assert "scans: 5 samples have values" in library.attrs["notes"]
+
+
+def test_a_table_of_values_that_is_not_there_is_told_with_the_table_it_belongs_to(tmp_path: Path) -> None:
+    spectra, _ = soils(6)
+    wide(spectra, nr=ids(6)).to_csv(tmp_path / "scans.csv", index=False)
+    (tmp_path / "library.toml").write_text(
+        f'[[table]]\npath = "scans.csv"\nid = "nr"\nvalues = "{tmp_path / "away" / "lab.csv"}"\n', encoding="utf-8"
+    )
+    with pytest.raises(InputError) as caught:
+        open_library(tmp_path)
+    assert caught.value.code == "GS-FILE-MISSING"
+    assert "scans" in caught.value.message
+    assert str(tmp_path / "away" / "lab.csv") in caught.value.details[0]
 
 
 def test_lucas_is_known_by_its_columns(tmp_path: Path) -> None:

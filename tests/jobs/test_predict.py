@@ -90,6 +90,17 @@ class TestValues:
             some[COLUMNS[1:]], whole.loc[[7, 3, 390], COLUMNS[1:]].reset_index(drop=True), rtol=1e-5
         )
 
+    def test_spectra_of_one_name_keep_their_rows_and_are_said(
+        self, site: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        spectra = open_spectra(site / "new.csv")
+        twice = spectra[[7, 3, 7]].assign_coords(sample=["a", "b", "a"])
+        found = predict_spectra(site / "soc.gsm", twice)
+        assert found["sample"].tolist() == ["a", "b", "a"]
+        assert [one.getMessage() for one in caplog.records if "share" in one.getMessage()] == [
+            "2 spectra share 1 names: a; each has a row of its own, in the order of the input"
+        ]
+
     def test_finer_spectra_are_brought_to_the_models_bands(
         self, site: Path, change: Callable[[Callable[[pd.DataFrame], pd.DataFrame]], Path]
     ) -> None:

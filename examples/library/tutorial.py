@@ -1,9 +1,9 @@
-"""Few samples and a spectral library, step by step: carbon with a library of carbon, lead with a library of pH, a map.
+"""Carbon of a farm with 30 samples and other people's spectral library, step by step.
 
-    python examples/transfer/tutorial.py OUT
+    python examples/library/tutorial.py OUT
 
-The command line of each step stands above it; run in OUT, it does the same. Library, farm and cube are made,
-so that the example is complete and the truth is known. With your own, begin at step 2. `--quick` takes less of all.
+The command line of each step stands above it; run in OUT, it does the same. Library and farm are made, so that the
+example is complete and the truth is known. With your own, begin at step 2. `--quick` takes less of all.
 """
 
 from __future__ import annotations
@@ -19,49 +19,41 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 import geosoil
-from geosoil.testing import Landscape, Library, make_cube, make_farm, make_library, soil_values
+from geosoil.testing import Landscape, Library, make_farm, make_library
 
 HERE = Path(__file__).parent
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#8d6a9f", "#d6a12c", "#5b5b5b")
 #: What makes it short, and worse.
-SHORT_CUTS = {
-    "compare__transfers": ["local", "spiked", "mixture"],
-    "compare__repeats": 1,
-    "transfer__epochs": 5,
-    "transfer__members": 1,
-    "validation__folds": 2,
-}
+SHORT_CUTS = {"compare__transfers": ["local", "spiked", "mixture"], "compare__repeats": 1, "validation__folds": 2}
 
 
 def main(out: Path, quick: bool) -> None:
     """Walk through all steps; everything lies in `out` afterwards."""
     # 1. The data. You have samples with laboratory spectra, and a folder with other people's. These are made: four
-    #    sources with an instrument each, a farm of 60 soils, and a cube of its landscape.
+    #    sources with an instrument each, and a farm of 60 soils.
     landscape = Landscape(shape=(64, 64) if quick else (128, 128), seed=3)
     library = make_library(out / "library", 40 if quick else 100, seed=1)
     farm = make_farm(out / "farm", landscape, 60)
-    cube = make_cube(out / "cube.tif", landscape.shape, landscape=landscape, family="ZY1E")
-    for study in HERE.glob("*.toml"):
-        shutil.copy(study, out)
+    shutil.copy(HERE / "study.toml", out)
     draw_library(library, np.asarray(farm.spectra.iloc[:, 1:]), out / "library.png")
 
     # 2. What is in the library, and what is wrong with it?
+    #    geosoil info library/
     told = geosoil.open_library(out / "library").attrs
     print(f"{told['report']['used']} of {told['report']['read']} spectra, {', '.join(told['values'].columns)}")
 
     # 3. Is it any help? Each way to use it learns from 30 soils of the farm and predicts the other 30.
-    #    geosoil compare soc.toml comparison/
-    carbon = geosoil.load_study(out / "soc.toml", **(SHORT_CUTS if quick else {}))
-    compared = geosoil.compare(carbon, out / "comparison")
+    #    geosoil compare study.toml comparison/
+    study = geosoil.load_study(out / "study.toml", **(SHORT_CUTS if quick else {}))
+    compared = geosoil.compare(study, out / "comparison")
     table = pd.read_csv(compared.folder / "table.csv")
     print(table[["model", "RMSE", "R2", "CCC", "change"]].round(2).to_string(index=False))
 
     # 4. The model, with scores of samples that it never saw.
-    #    geosoil transfer soc.toml -o soc.gsm --report soc.html
-    model = geosoil.transfer(carbon, out / "soc.gsm", report=out / "soc.html")
+    #    geosoil transfer study.toml -o soc.gsm --report soc.html
+    model = geosoil.transfer(study, out / "soc.gsm", report=out / "soc.html")
     row = model.card.properties[0].scores[-1]
     print(f"carbon: RMSE {row['RMSE']:.3g} g/kg, R2 {row['R2']:.2f}, {row['split']}")
 
@@ -78,23 +70,9 @@ def main(out: Path, quick: bool) -> None:
     # 6. Which wavelengths say so?
     #    geosoil explain soc.gsm new/spectra.csv why/
     why = geosoil.explain(model, out / "new" / "spectra.csv", out / "why", draws=20 if quick else None)
+    draw_carbon(table, measured, found, out / "carbon.png")
     print(f"{len(why.files)} files; open {out / 'why' / 'report.html'}")
-
-    # 7. Lead, which the library does not know: networks learn its pH, and are tuned on the farm's lead.
-    #    geosoil compare pb.toml lead/
-    lead = geosoil.load_study(out / "pb.toml", **({**SHORT_CUTS, "compare__transfers": []} if quick else {}))
-    table = pd.read_csv(geosoil.compare(lead, out / "lead").folder / "table.csv")
-    print(table[["model", "RMSE", "RMSE_sd", "R2", "RPD", "class"]].round(2).to_string(index=False))
-
-    # 8. A map of lead: the same on the bands of a satellite, behind a translator to laboratory-like spectra.
-    #    geosoil transfer map.toml -o pb.gsm --report pb.html --predictions pb.gpkg
-    #    geosoil map pb.gsm cube.tif maps/ --samples pb.gpkg
-    short = {key: value for key, value in SHORT_CUTS.items() if not key.startswith("compare")}
-    over = geosoil.load_study(out / "map.toml", **(short if quick else {}))
-    model = geosoil.transfer(over, out / "pb.gsm", report=out / "pb.html", predictions=out / "pb.gpkg")
-    made = geosoil.map(model, cube.path, out / "maps", samples=out / "pb.gpkg")
-    draw_map(geosoil.open_scene(made.maps[0])[0].compute(), landscape, out / "lead.png")
-    print(f"open {made.project} in QGIS; pictures: {out / 'library.png'}, {out / 'lead.png'}")
+    print(f"pictures: {out / 'library.png'}, {out / 'carbon.png'}")
 
 
 def errors(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
@@ -128,35 +106,35 @@ def draw_library(library: Library, local: np.ndarray, picture: Path) -> None:
     plt.close(figure)
 
 
-def draw_map(mapped: xr.DataArray, landscape: Landscape, picture: Path) -> None:
-    """Lead as it is, as it was mapped, and the one against the other."""
-    ground = landscape.ground(*np.meshgrid(mapped.x.values, mapped.y.values))
-    there = np.isfinite(mapped.values)
-    truth = soil_values(ground.members, ground.weights)["pb"]
-    bare = there & ground.bare
-    rmse, r2 = errors(truth[bare], mapped.values[bare])
-    print(f"lead against the truth, {bare.sum():,} bare cells: RMSE {rmse:.3g} mg/kg, R2 {r2:.2f}")
-    low, high = np.quantile(truth[there], [0.01, 0.99])
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    for panel, values, title in zip(
-        panels, (np.where(there, truth, np.nan), mapped.values), ("truth", "map"), strict=False
-    ):
-        shown = panel.imshow(values, vmin=low, vmax=high, cmap="YlOrBr", interpolation="nearest")
-        panel.set(title=f"Lead [mg/kg]: {title}", xticks=[], yticks=[], facecolor="0.9")
-    figure.colorbar(shown, ax=list(panels[:2]), shrink=0.8)
-    panels[2].hexbin(
-        truth[bare], mapped.values[bare], gridsize=35, bins="log", extent=(low, high, low, high), cmap="Greys", lw=0
-    )
-    panels[2].plot([low, high], [low, high], color="#c8553d", lw=1)
-    panels[2].set(xlabel="truth", ylabel="map", aspect="equal", title=f"bare soil: RMSE {rmse:.3g}, R2 {r2:.2f}")
+def draw_carbon(table: pd.DataFrame, measured: np.ndarray, found: pd.DataFrame, picture: Path) -> None:
+    """How each way compares with the farm's own samples alone, and new soils with their intervals."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3), layout="constrained")
+    ways = table.sort_values("RMSE", ascending=False)
+    own = ways["model"].str.startswith("Local")
+    left.barh(ways["model"], ways["RMSE"], color=np.where(own, COLOURS[1], COLOURS[0]), height=0.7)
+    left.axvline(ways.loc[own, "RMSE"].min(), color=COLOURS[1], lw=1, ls=":")
+    left.set(xlabel="RMSE of the other 30 soils [g/kg]")
+    left.set_title("learned from 30 soils of the farm; red: without the library", loc="left", fontsize="medium")
+
+    mean = found["soc_mean_g_per_kg"].to_numpy()
+    low, high = found["soc_Q0.05_g_per_kg"].to_numpy(), found["soc_Q0.95_g_per_kg"].to_numpy()
+    inside = (measured >= low) & (measured <= high)
+    for colour, rows in ((COLOURS[0], inside), (COLOURS[1], ~inside)):
+        span = (np.maximum(mean - low, 0)[rows], np.maximum(high - mean, 0)[rows])
+        right.errorbar(measured[rows], mean[rows], yerr=span, fmt="o", ms=4, lw=0.8, color=colour)
+    right.axline((mean.mean(), mean.mean()), slope=1, color="black", lw=1)
+    right.set(xlabel="measured carbon [g/kg]", ylabel="predicted [g/kg]")
+    right.set_title(f"{len(mean)} new soils: {inside.sum()} in their 90 % intervals", loc="left", fontsize="medium")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(picture, dpi=150)
     plt.close(figure)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Few samples and a spectral library: a comparison, models, a map.")
+    parser = argparse.ArgumentParser(description="Few samples and a spectral library: a comparison, a model, reasons.")
     parser.add_argument("out", type=Path, help="new folder for all that is made")
-    parser.add_argument("--quick", action="store_true", help="a small library and a small cube, with short cuts")
+    parser.add_argument("--quick", action="store_true", help="a small library, with short cuts")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     main(given.out, given.quick)
