@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,20 +169,20 @@ def pretrained(source: Source, path: Path | None, settings: PretrainSettings) ->
     return found
 
 
-def methods(training: Training) -> dict[str, Callable[[Array, Array, Pretrained, int], Head]]:
-    """What is compared."""
+def methods(training: Training) -> dict[str, Callable[[Array, Array, Callable[[], Pretrained], int], Head]]:
+    """What is compared; networks of a source are made when they are first asked for."""
     plsr, svr = HeadSettings("plsr", folds=5, most_components=50), HeadSettings("svr", search="bayes")
     published = TuneSettings("published", training=training)
 
-    def direct(X: Array, y: Array, _: Pretrained, seed: int) -> Head:
+    def direct(X: Array, y: Array, _: Callable[[], Pretrained], seed: int) -> Head:
         return fit_network("resnet", ResNetSpec(X.shape[1]), X, y, training, 1, None, seed)
 
     return {
         "plsr": lambda X, y, _, seed: fit_head(X, y, plsr, seed=seed),
         "svr": lambda X, y, _, seed: fit_head(X, y, svr, seed=seed),
         "direct": direct,
-        "published": lambda X, y, source, seed: fit_tuned(X, y, source, published, None, seed),
-        "joint": lambda X, y, source, seed: fit_tuned(X, y, source, None, None, seed),
+        "published": lambda X, y, source, seed: fit_tuned(X, y, source(), published, None, seed),
+        "joint": lambda X, y, source, seed: fit_tuned(X, y, source(), None, None, seed),
     }
 
 
@@ -192,7 +193,9 @@ def rounds(n: int, count: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray
         yield number, order[round(n / 4) :], order[: round(n / 4)]
 
 
-def compared(case: Case, source: Pretrained, names: list[str], count: int, training: Training) -> dict[str, Any]:
+def compared(
+    case: Case, source: Callable[[], Pretrained], names: list[str], count: int, training: Training
+) -> dict[str, Any]:
     """Scores of each method over the rounds."""
     known, found = methods(training), {}
     for name in names:
@@ -236,13 +239,16 @@ def main() -> None:
     sets = made() if given.quick else real(given.folder)
     members, epochs, count = (1, 2, 2) if given.quick else (given.members, given.epochs, given.rounds)
     training = Training(epochs=epochs, patience=given.patience)
-    names, sources, table, data = given.only.split(","), {}, {}, {}
+    names, table, data = given.only.split(","), {}, {}
+
+    @cache
+    def source(owner: str) -> Pretrained:
+        path = None if given.cache is None else given.cache / f"{owner}.safetensors"
+        return pretrained(source_of(sets, owner), path, PretrainSettings(members, training))
+
     for case in cases(sets):
-        if case.owner not in sources:
-            path = None if given.cache is None else given.cache / f"{case.owner}.safetensors"
-            sources[case.owner] = pretrained(source_of(sets, case.owner), path, PretrainSettings(members, training))
         data[case.name] = {name: round(value, 3) for name, value in describe(case.y).items()}
-        table[case.name] = compared(case, sources[case.owner], names, count, training)
+        table[case.name] = compared(case, partial(source, case.owner), names, count, training)
     result: dict[str, Any] = {"schema": 1, "targets": len(table), "rounds": count, "members": members}
     if "joint" in names and len(names) > 1:
         result["wins of joint"] = wins(table, "joint", [one for one in names if one != "joint"])

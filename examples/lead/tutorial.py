@@ -62,7 +62,8 @@ def main(out: Path, quick: bool) -> None:
     for name, model in (("lead", target), ("pH", source)):
         (part,) = model.card.properties
         row = part.scores[-1]
-        print(f"{name}: RMSE {row['RMSE']:.3g} {part.unit}, R2 {row['R2']:.2f}, {row['split']}")
+        unit = "" if part.unit == "1" else f" {part.unit}"
+        print(f"{name}: RMSE {row['RMSE']:.3g}{unit}, R2 {row['R2']:.2f}, {row['split']}")
 
     # 4. Which wavelengths does lead share with pH, which did it lose, which are new?
     #    geosoil explain pb.gsm farm/spectra.csv why/ --against ph.gsm

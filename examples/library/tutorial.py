@@ -114,7 +114,7 @@ def draw_carbon(table: pd.DataFrame, measured: np.ndarray, found: pd.DataFrame, 
     left.barh(ways["model"], ways["RMSE"], color=np.where(own, COLOURS[1], COLOURS[0]), height=0.7)
     left.axvline(ways.loc[own, "RMSE"].min(), color=COLOURS[1], lw=1, ls=":")
     left.set(xlabel="RMSE of the other 30 soils [g/kg]")
-    left.set_title("learned from 30 soils of the farm; red: without the library", loc="left", fontsize="medium")
+    left.set_title("learned from 30 soils; red: without the library", loc="left", fontsize="medium")
 
     mean = found["soc_mean_g_per_kg"].to_numpy()
     low, high = found["soc_Q0.05_g_per_kg"].to_numpy(), found["soc_Q0.95_g_per_kg"].to_numpy()
