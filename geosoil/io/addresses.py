@@ -15,7 +15,7 @@ from geosoil.types import PathLike
 __all__ = ["expand", "gdal_path", "is_remote", "redact", "short_name", "stem", "suffix"]
 
 #: Files that a folder offers; an ENVI image has no fixed suffix, it is known by its header file.
-SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".nc", ".nc4", ".zarr"})
+SUFFIXES = frozenset({".tif", ".tiff", ".geotiff", ".vrt", ".jp2", ".nc", ".nc4", ".zarr"})
 
 _SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/", "gs://": "/vsigs/"}
 _USER = re.compile(r"(://)[^/@\s]*@")

@@ -26,6 +26,7 @@ from geosoil.models.gradients import (
     Dense,
     Join,
     Layer,
+    Sum,
     Take,
     Traced,
     chains_layer,
@@ -235,7 +236,8 @@ def _layer_of(head: Head) -> Layer | None:
         case LinearHead():
             return _dense(head)
         case NetHead():
-            return together([_net_layer(net, head.centre, head.spread) for net in head.networks()])
+            nets = together([_net_layer(net, head.centre, head.spread) for net in head.networks()])
+            return nets if head.slope is None else Sum((nets, _weighted(head.slope)))
         case PooledHead():
             return pooled_layer(head)
         case MixtureHead():
@@ -260,13 +262,17 @@ def _net_layer(net: nn.Module, centre: float, spread: float) -> Layer:
 
 
 def _dense(head: Any) -> Dense:
-    weight = torch.from_numpy(head.coef[None].astype(np.float32))
-    return Dense(weight, torch.tensor([head.intercept], dtype=torch.float32))
+    return _weighted(head.coef, head.intercept)
+
+
+def _weighted(coef: Float64, intercept: float = 0.0) -> Dense:
+    """A weighted sum of the features."""
+    return Dense(torch.from_numpy(coef[None].astype(np.float32)), torch.tensor([intercept], dtype=torch.float32))
 
 
 def _window(head: Head) -> int:
-    """Bands that a network's first layer joins."""
-    return int(getattr(head.spec, "window", 1)) if isinstance(head, NetHead) else 1
+    """Bands that a network's first layer joins, where nothing else reads them one by one."""
+    return int(getattr(head.spec, "window", 1)) if isinstance(head, NetHead) and head.slope is None else 1
 
 
 def _assembled(

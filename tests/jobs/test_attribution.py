@@ -16,6 +16,7 @@ import xarray as xr
 import geosoil
 from geosoil.errors import GeosoilError, InputError, UsageError
 from geosoil.jobs.attribution_told import summary
+from geosoil.jobs.predict import on_model
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.models.spectral import SpectralPredictor
 from geosoil.report.absorptions import absorptions, constituents_at
@@ -23,6 +24,7 @@ from geosoil.report.importance import compare_importance, important_windows, smo
 from geosoil.testing import make_samples, make_scene
 
 from .explaining import CLAY_NM, GRID_NM, OTHER_NM, made_spectra, spectra_table, spectral_model
+from .lent import lent_study, make_lent
 from .mapping import BANDS, make_model, make_stack
 
 if TYPE_CHECKING:
@@ -286,3 +288,24 @@ def test_every_model_file_that_is_trained_can_be_explained(tailings: Path) -> No
     assert [one.target.soil_property.code for one in found.outputs] == ["cu"]
     assert found.outputs[0].attribution.gap_share < 1e-4
     assert "satellite bands behind them" in " ".join(found.record["outputs"][0]["notes"])
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples with spectra, and a library; not to be written to."""
+    return make_lent(tmp_path_factory.mktemp("explained"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"), [("tuned", "resnet"), ("tuned", "cnn"), ("instances-tuned", "resnet"), ("mixture", None)]
+)
+def test_what_is_explained_of_a_transfer_is_all_that_it_predicts(kind: str, head: str | None, farm: Path) -> None:
+    model = geosoil.transfer(lent_study(farm, transfer={"kind": kind, **({"head": head} if head else {})}))
+    spectra = geosoil.open_spectra(farm / "lab.csv")
+    (one,) = explain(model, spectra, draws=16).outputs
+    assert isinstance(model.predictor, SpectralPredictor)
+    predicted = model.predictor.predict_spectra(on_model(spectra, model))[:, 0]
+    np.testing.assert_allclose(one.attribution.output, predicted, atol=1e-4 * predicted.std())
+    np.testing.assert_allclose(
+        one.attribution.base + one.attribution.values.sum(1), predicted, atol=0.02 * predicted.std()
+    )
