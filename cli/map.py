@@ -125,7 +125,8 @@ def command(
         emit({"plan": found.to_dict()}, found.describe(), as_json)
         return
     if spectra is not None:
-        check_generate(models[0], spectra, overwrite=overwrite)
+        read = (*models, scene, *samples, land_use, wavelengths)
+        check_generate(models[0], spectra, overwrite=overwrite, inputs=read)
     with progress_bar(quiet) as progress:
         made = map(
             models,

@@ -73,6 +73,8 @@ def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     )
     logger.addHandler(stream)
     if log_file is not None:
+        if log_file.exists() and log_file.suffix.lower() not in {".log", ".txt", ""}:
+            raise click.BadParameter(f"{log_file} is there and is no log; name a .log or .txt", param_hint="--log-file")
         try:
             handler = logging.FileHandler(log_file, encoding="utf-8")
         except OSError as error:

@@ -2,9 +2,10 @@
 
     python examples/gaofen/tutorial.py OUT
 
-The command line of each step stands above it; run in OUT, it does the same. The product, the elevation model, the
-samples and their laboratory spectra are made, so that the example is complete and the truth is known. With your own,
-begin at step 2. `--quick` takes a small scene of ZY-1 02D and short cuts in training.
+The command line of each step stands above it; run in OUT (with --overwrite after this script), it does the same.
+The product, the elevation model, the samples and their laboratory spectra are made, so that the example is complete
+and the truth is known. With your own, begin at step 2. `--quick` takes a small scene of ZY-1 02D and short cuts in
+training.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python examples/lead/tutorial.py OUT
 
-The command line of each step stands above it; run in OUT, it does the same. Library, farm and cube are made,
-so that the example is complete and the truth is known. With your own, begin at step 2. `--quick` takes less of all.
+The command line of each step stands above it; run in OUT (with --overwrite after this script), it does the same.
+Library, farm and cube are made, so that the example is complete and the truth is known. With your own, begin at
+step 2. `--quick` takes less of all.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def draw_map(mapped: xr.DataArray, landscape: Landscape, picture: Path) -> None:
         truth[bare], mapped.values[bare], gridsize=35, bins="log", extent=(low, high, low, high), cmap="Greys", lw=0
     )
     panels[2].plot([low, high], [low, high], color="#c8553d", lw=1)
-    panels[2].set(xlabel="truth", ylabel="map", aspect="equal", title=f"bare soil: RMSE {rmse:.3g}, R2 {r2:.2f}")
+    panels[2].set(xlabel="truth [mg/kg]", ylabel="map [mg/kg]", aspect="equal")
+    panels[2].set_title(f"truly bare soil: RMSE {rmse:.3g}, R2 {r2:.2f}")
     figure.savefig(picture, dpi=150)
     plt.close(figure)
 

@@ -2,8 +2,9 @@
 
     python examples/library/tutorial.py OUT
 
-The command line of each step stands above it; run in OUT, it does the same. Library and farm are made, so that the
-example is complete and the truth is known. With your own, begin at step 2. `--quick` takes less of all.
+The command line of each step stands above it; run in OUT (with --overwrite after this script), it does the same.
+Library and farm are made, so that the example is complete and the truth is known. With your own, begin at step 2.
+`--quick` takes less of all.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,13 +46,20 @@ def output_error(path: PathLike, error: OSError) -> OutputError:
     return OutputError(f"{short} cannot be written: {reason}", code=code, details=[f"path: {name}"], hint=hint)
 
 
-def check_output(path: PathLike, *, overwrite: bool) -> Path:
+def check_output(path: PathLike, *, overwrite: bool, inputs: Iterable[object] = ()) -> Path:
     """The path of a file, when it is free or may be replaced, and its folder can take it.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Whether a file may be replaced.
+    inputs : iterable
+        What the run reads: of these, paths of files, and of folders with the files in them, are never replaced.
 
     Raises
     ------
     OutputError
-        ``GS-OUTPUT-EXISTS``; ``GS-NOT-WRITABLE``, before any work is lost.
+        ``GS-OUTPUT-EXISTS``; ``GS-OUTPUT-INPUT``; ``GS-NOT-WRITABLE``, before any work is lost.
     """
     path = Path(path)
     try:
@@ -63,12 +70,27 @@ def check_output(path: PathLike, *, overwrite: bool) -> Path:
         raise output_error(path, OSError(errno.EISDIR, ""))
     if exists and not overwrite:
         raise OutputError(f"{path} exists", code="GS-OUTPUT-EXISTS", hint="choose another name, or add --overwrite")
+    if exists and any(_is_of(path, one) for one in inputs):
+        raise OutputError(
+            f"{path} is read by this run, and would be replaced", code="GS-OUTPUT-INPUT", hint="choose another name"
+        )
     if not path.parent.is_dir():
         in_the_way = any(folder.exists() and not folder.is_dir() for folder in path.parents)
         raise output_error(path, OSError(errno.ENOTDIR if in_the_way else errno.ENOENT, ""))
     if not os.access(path.parent, os.W_OK):
         raise output_error(path, OSError(errno.EACCES, ""))
     return path
+
+
+def _is_of(path: Path, source: object) -> bool:
+    """Whether a file is one that is read, or lies in a folder that is."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    try:
+        given = Path(os.fspath(source)).expanduser()
+        return path.samefile(given) or (given.is_dir() and path.resolve().is_relative_to(given.resolve()))
+    except (OSError, TypeError, ValueError):  # an address, a pattern
+        return False
 
 
 def sync_folder(folder: PathLike) -> None:

@@ -142,9 +142,9 @@ def calibrate(
         sun_zenith, bytes_of(max_memory),
     )  # fmt: skip
     settings.check()
-    path = check_output(as_path(out), overwrite=overwrite)
-    if export:
-        check_output(path.with_suffix(".hdr"), overwrite=overwrite)
+    path = as_path(out)
+    for one in (path, path.with_suffix(".hdr")) if export else (path,):
+        check_output(one, overwrite=overwrite, inputs=(product, dem, *(tables or {}).values()))
     stop = Stop()
     with listen(stop), workspace(work or path.parent) as folder:
         tick = _stoppable(progress, stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,7 +67,8 @@ def generate(
     InputError, ModelError, OutputError
         As `geosoil.map`.
     """
-    path, model = check_generate(model, out, overwrite=overwrite)
+    read = tuple(scene) if isinstance(scene, (list, tuple)) else (scene,)
+    path, model = check_generate(model, out, overwrite=overwrite, inputs=(*read, land_use, wavelengths))
     reading = Reading(crs=crs, wavelengths=wavelengths, scale=scale)
     task, stack = prepare(model, scene, ("mean",), "error", reading, Masks(masks, land_use))
     predictor = _translating(task.models[0])
@@ -80,9 +81,17 @@ def generate(
     return path
 
 
-def check_generate(model: Bundle | PathLike, out: PathLike, *, overwrite: bool = False) -> tuple[Path, Bundle]:
+def check_generate(
+    model: Bundle | PathLike, out: PathLike, *, overwrite: bool = False, inputs: Iterable[object] = ()
+) -> tuple[Path, Bundle]:
     """The file to write and the model, when there is nothing against it; raises as `generate`, and writes nothing."""
-    path = check_output(out, overwrite=overwrite)
+    path = check_output(out, overwrite=overwrite, inputs=(model, *inputs))
+    if path.suffix.lower() not in {".tif", ".tiff"}:
+        raise UsageError(
+            f"{path.name}: the spectra are written as a GeoTIFF",
+            code="GS-SUFFIX",
+            hint=f"name it {path.stem or 'generated'}.tif",
+        )
     bundle = model if isinstance(model, Bundle) else load_model(model)
     _translating(bundle)
     return path, bundle

@@ -37,6 +37,8 @@ LEAST = 3
 _HIGHEST = 1.5
 #: Share of the spectra that have to be upside down for them to be absorbance.
 _MOST = 0.9
+#: Copies on coarse bands may lie so many times as far apart as on fine ones.
+_MOST_BLURRED = 4.0
 #: Copies that are named.
 _NAMED = 10
 
@@ -130,7 +132,7 @@ def library_for(
     uncovered : {"refuse", "cut"}
         What to do with bands that the library does not cover; where they are cut, `LibrarySet.kept` tells the others.
     tolerance : float
-        Root mean square of the difference of copies, reflectance.
+        Root mean square of the difference of copies, reflectance; more where bands are further apart than 10 nm.
 
     Raises
     ------
@@ -160,7 +162,7 @@ def library_for(
             "local spectra",
         )  # fmt: skip
         _check_local(beside, spectra, np.asarray(wanted.wavelength_nm)[kept])
-        of = copies_of(spectra, beside, tolerance)
+        of = copies_of(spectra, beside, tolerance * _blurred(np.asarray(wanted.wavelength_nm)[kept]))
         report["copies"] = int((of >= 0).sum())
         report["copies_named"] = _named(library, numbers, of)
         report["copies_by_source"] = _by_source(source[numbers[of >= 0]])
@@ -186,6 +188,16 @@ def library_for(
         kept=kept,
         report=report,
     )
+
+
+def _blurred(wavelength_nm: Float64) -> float:
+    """How much further copies may lie apart on these bands than on those every 10 nm.
+
+    Where one was brought to them by straight lines and the other through a Gaussian, they differ with the square of the
+    step.
+    """
+    step = float(np.median(np.diff(wavelength_nm))) if len(wavelength_nm) > 1 else 0.0
+    return float(np.clip((step / 10) ** 2, 1, _MOST_BLURRED))
 
 
 def _table(library: xr.DataArray) -> pd.DataFrame:

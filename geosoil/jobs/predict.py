@@ -79,7 +79,7 @@ def predict_spectra(
     OutputError
         ``GS-OUTPUT-EXISTS``.
     """
-    target = None if output is None else _target(output, overwrite=overwrite)
+    target = None if output is None else _target(output, overwrite=overwrite, inputs=(model, spectra))
     bundle = model if isinstance(model, Bundle) else load_model(model)
     if not bundle.card.wavelength_nm:
         raise ModelError(
@@ -128,8 +128,8 @@ def _opened(path: PathLike, quantity: Quantity | None, id: str | None, *, splice
     return spectra
 
 
-def _target(output: PathLike, *, overwrite: bool) -> Path:
-    path = check_output(Path(output), overwrite=overwrite)
+def _target(output: PathLike, *, overwrite: bool, inputs: Sequence[object]) -> Path:
+    path = check_output(Path(output), overwrite=overwrite, inputs=inputs)
     if path.suffix not in {".csv", ".parquet"}:
         raise UsageError(
             f"{path.name}: predictions are written as .csv or .parquet", code="GS-OUTPUT", hint="name such a file"

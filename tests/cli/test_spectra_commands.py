@@ -128,6 +128,33 @@ def test_a_plan_tells_what_would_be_made_and_writes_nothing(typed: Command, farm
     assert contents(farm) == before
 
 
+@pytest.mark.parametrize("target", ["cube.tif", "soil.gsm", "soil.gpkg"])
+def test_what_a_run_reads_is_not_replaced(typed: Command, farm: Path, target: str) -> None:
+    before = contents(farm)
+    words = ("soil.gsm", "cube.tif", "maps", "--samples", "soil.gpkg", "--spectra", target, "--overwrite", "-q")
+    ran = typed("map", *words)
+    assert ran.code != 0
+    assert "[GS-OUTPUT-INPUT]" in ran.err
+    assert contents(farm) == before
+    read = typed("predict", "soil.gsm", "lab/spectra.csv", "lab/spectra.csv", "--overwrite")
+    assert (read.code, "[GS-OUTPUT-INPUT]" in read.err) == (4, True)
+    assert contents(farm) == before
+
+
+def test_generated_spectra_are_a_tiff(typed: Command, farm: Path) -> None:
+    ran = typed("map", "soil.gsm", "cube.tif", "maps", "--spectra", "lab.png", "-q")
+    assert (ran.code, "[GS-SUFFIX]" in ran.err) == (2, True)
+    assert not (farm / "maps").exists()
+
+
+def test_a_log_goes_to_no_file_of_data(typed: Command, farm: Path) -> None:
+    before = contents(farm)
+    ran = typed("invert", "study.toml", "-o", "new.gsm", "--dry-run", "--log-file", "lab/spectra.csv")
+    assert (ran.code, ran.out) == (2, "")
+    assert "lab/spectra.csv is there and is no log" in ran.err
+    assert contents(farm) == before
+
+
 def test_info_on_a_model_of_spectra(typed: Command) -> None:
     told = typed("info", "soil.gsm")
     assert told.code == 0, told.err

@@ -522,3 +522,10 @@ def test_objects_are_told_or_refused() -> None:
         with pytest.raises(UsageError, match="nothing that can be explained") as caught:
             info(source)  # type: ignore[arg-type]
         assert caught.value.code == "GS-INFO"
+
+
+@pytest.mark.parametrize("family", ["GF5", "GF5A", "GF5B", "ZY1E"])
+def test_folders_of_products_of_all_families_are_scenes(family: str, tmp_path: Path) -> None:
+    found = info(make_product(tmp_path, family, (24, 28)).path)
+    assert found["kind"] == "scene"
+    assert len(found["bands"]) in {166, 330}

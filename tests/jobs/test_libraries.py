@@ -136,7 +136,7 @@ def test_bands_that_the_library_does_not_cover_are_refused_or_cut(library: xr.Da
         library_for(library, centres, ["soc"], fwhm_nm=fwhm)
     assert caught.value.code == "GS-LIBRARY-BANDS"
     assert "360, 380" in caught.value.details[0]
-    local = soils(6, centres, 9)
+    local = soils(6, centres, 9) + 0.1  # none is like one of the library
     found = library_for(library, centres, ["soc"], fwhm_nm=fwhm, local=local, uncovered="cut")
     inside = np.flatnonzero((centres >= 400) & (centres <= 2400))
     assert set(found.kept) <= set(inside)
@@ -203,6 +203,12 @@ if "GEOSOIL_DATA" in os.environ:
             assert found.report["copies"] == len(table)
             assert name not in found.source
             assert len(found) == int(held.attrs["values"]["soc"].notna().sum()) - len(table)
+            # On a coarse grid, the one by straight lines from every tenth band and the other from all of them.
+            coarse, few = np.arange(460.0, 2140.0, 20.0), nm[::10]
+            source = np.array([float(one) for one in few])
+            local = np.stack([np.interp(coarse, source, row) for row in table[few].to_numpy(np.float64)])
+            found = library_for(held, coarse, ["soc"], fwhm_nm=20.0 * np.ones(len(coarse)), local=local)
+            assert found.report["copies_by_source"] == {name: len(table)}
 
 
 def test_hints_name_what_a_study_calls_it(library: xr.DataArray) -> None:
