@@ -187,6 +187,14 @@ def _spectra(source: Any, config: SpectraConfig, which: str) -> xr.DataArray:
         raise InputError(error.message, code=error.code, details=error.details, hint=hint) from error
     for note in spectra.attrs.get("notes", ()):
         log.info("%s spectra: %s", which, note)
+    flat = np.ptp(spectra.values, axis=1) == 0  # of a row with gaps it is NaN
+    if flat.any():
+        raise InputError(
+            f"{flat.sum()} of the {which} spectra do not vary along their bands",
+            code="GS-SPECTRA-CONSTANT",
+            details=[f"samples: {listing(spectra['sample'].values[flat].astype(str).tolist(), 5)}"],
+            hint="correct these rows of the table, or leave them out",
+        )
     return spectra
 
 

@@ -19,7 +19,7 @@ from odc.geo.xr import xr_coords
 import geosoil
 from geosoil.bands import Bands
 from geosoil.config import Study
-from geosoil.errors import UsageError
+from geosoil.errors import InputError, UsageError
 from geosoil.io.spectra import open_spectra
 from geosoil.jobs.compare_spectra import partition
 from geosoil.jobs.info import describe, info
@@ -346,3 +346,14 @@ def test_tables_that_do_not_reach_over_the_samples_bands_are_told_by_name(
     assert set(whole.library.source) == {"near", "far"}
     assert whole.wavelength_nm.min() == 1040.0
     assert "do not reach" not in caplog.text
+
+
+def test_spectra_that_do_not_vary_are_named(tmp_path: Path) -> None:
+    site = make_lent(tmp_path)
+    table = pd.read_csv(site / "lab.csv")
+    table.loc[[3, 7], [name for name in table.columns if name.isdigit()]] = 0.0
+    table.to_csv(site / "lab.csv", index=False)
+    with pytest.raises(InputError) as caught:
+        build_transfer(lent_study(site))
+    assert caught.value.code == "GS-SPECTRA-CONSTANT"
+    assert all(str(one) in caught.value.details[0] for one in table.iloc[[3, 7], 0])
