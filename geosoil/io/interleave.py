@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +42,29 @@ _ROUGHER = 1.5
 _MORE_ALIKE, _ALIKE = 0.2, 0.85
 #: Spectra that vary less than this are flat in the stated order, and only a right order gives flat ones.
 _FLAT = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The numbers of a file, of which those that are asked for are read.
+
+    They are not mapped into memory: for a number the system may map two megabytes round it.
+    """
+
+    path: Path
+    raw: RawLayout
+
+    def __len__(self) -> int:
+        return math.prod(self.raw.shape)
+
+    def __getitem__(self, places: Int64) -> NDArray[Any]:
+        size = np.dtype(self.raw.dtype).itemsize
+        with self.path.open("rb", buffering=0) as file:
+            found = bytearray()
+            for place in places.ravel().tolist():
+                file.seek(self.raw.start + place * size)
+                found += file.read(size)
+        return np.frombuffer(found, self.raw.dtype).reshape(places.shape)
 
 
 class _Look(NamedTuple):
@@ -84,21 +107,12 @@ def check_order(file: RasterFile, bands: Bands) -> None:
     path = Path(file.handle.address)
     nodata = next((one.nodata for one in file.formats if one.nodata is not None), None)
     good = np.flatnonzero(bands.good) if len(bands.good) == raw.shape[0] else np.arange(raw.shape[0])
-    look = _numbers(path, raw), raw.shape, raw.interleave, good, nodata
+    look = _Numbers(path, raw), raw.shape, raw.interleave, good, nodata
     if raw.shape[1] != raw.shape[2] and all(_exchanged(*look, seed) for seed in (0, 1)):
         raise _swapped(path, raw.shape)
     likely = _likely(*look) if _can_tell(raw.shape) else None
     if likely is not None:
         raise _interleaved(path, raw.interleave, likely)
-
-
-def _numbers(path: Path, raw: RawLayout) -> NDArray[Any]:
-    """All numbers of a file, mapped into memory until the last array on them is gone."""
-    with path.open("rb") as opened:
-        held = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    if hasattr(mmap, "MADV_RANDOM"):  # not on Windows
-        held.madvise(mmap.MADV_RANDOM)
-    return np.frombuffer(held, raw.dtype, math.prod(raw.shape), raw.start)
 
 
 def _swapped(path: Path, shape: tuple[int, int, int]) -> InputError:
@@ -135,7 +149,7 @@ def _can_tell(shape: tuple[int, int, int]) -> bool:
 
 
 def _exchanged(
-    numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
+    numbers: _Numbers, shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
 ) -> bool:
     """Whether the numbers are an image of as many lines as the header says samples, by one draw of them."""
     turned = shape[0], shape[2], shape[1]
@@ -149,7 +163,7 @@ def _exchanged(
 
 
 def _shape(
-    numbers: NDArray[Any], shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
+    numbers: _Numbers, shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
 ) -> _Shape:
     """Mean differences of neighbours; infinite where nothing is known."""
     places, along = _places(shape, good, seed), np.array(_STRIDES[order](*shape))
@@ -168,7 +182,7 @@ def _shape(
 
 
 def _likely(
-    numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None
+    numbers: _Numbers, shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None
 ) -> str | None:
     """The order that the numbers have if it is not the one stated; None where that one may be right."""
     first = _other(numbers, shape, stated, good, nodata, seed=0)
@@ -178,7 +192,7 @@ def _likely(
 
 
 def _other(
-    numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
+    numbers: _Numbers, shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
 ) -> str | None:
     """The order that fits the numbers much better than the stated one, by one draw of them."""
     steps = _steps(numbers, shape, stated, good, nodata, seed)
@@ -200,7 +214,7 @@ def _fits_better(own: _Look | None, other: _Look | None) -> bool:
 
 
 def _steps(
-    numbers: NDArray[Any], shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
+    numbers: _Numbers, shape: tuple[int, int, int], stated: str, good: Int64, nodata: float | None, seed: int
 ) -> dict[int, float]:
     """Mean difference of numbers that are so many elements apart, for the steps of all orders."""
     places = _places(shape, good, seed)
@@ -239,7 +253,7 @@ def _rougher(steps: Mapping[int, float], shape: tuple[int, int, int], one: str, 
 
 
 def _look(
-    numbers: NDArray[Any], shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
+    numbers: _Numbers, shape: tuple[int, int, int], order: str, good: Int64, nodata: float | None, seed: int
 ) -> _Look | None:
     """How much spectra of cells far apart have in common, and how much they vary; None without data."""
     rng = np.random.default_rng(seed)

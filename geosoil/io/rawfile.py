@@ -162,8 +162,8 @@ def pick_cells(
     if interleave == "bip":
         decode.pick_points(stored, *rest)
     else:
-        by_band = interleave == "bsq"
-        decode.pick_lines(stored.transpose(1, 0, 2) if by_band else stored, by_band, *rest)
+        line, apart, by_band = decode.in_line(stored, by_band=interleave == "bsq")
+        decode.pick_lines(line, apart, by_band, *rest)
 
 
 class _Maps:
@@ -224,5 +224,9 @@ def decode_window(
     >>> values
     array([[[25., nan]]], dtype=float32)
     """
-    kernel = {"bsq": decode.band_planes, "bil": decode.band_lines, "bip": decode.band_points}[interleave]
-    kernel(np.asarray(stored), bands, np.array(first, np.int64), how.nodata, how.scale, how.offset, out)
+    rest = (bands, np.array(first, np.int64), how.nodata, how.scale, how.offset, out)
+    if interleave == "bip":
+        decode.band_points(np.asarray(stored), *rest)
+    else:
+        line, apart, by_band = decode.in_line(np.asarray(stored), by_band=interleave == "bsq")
+        decode.band_lines(line, apart, by_band, *rest)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["EDGE", "band_lines", "band_planes", "band_points", "pick_lines", "pick_points"]
+__all__ = ["EDGE", "band_lines", "band_points", "in_line", "pick_lines", "pick_points"]
 
 #: Numbers beyond this are no quantity: the edge of float32, which nodata values are often a rounded copy of.
 EDGE = 3.4e38
@@ -26,6 +26,27 @@ _TURN = 32
 _RUN = 16
 #: Lines of bands, or rows of a band, that are asked for ahead: they are pages apart, which no processor foresees.
 _AHEAD = 4
+
+
+def in_line(stored: NDArray[Any], *, by_band: bool) -> tuple[NDArray[Any], tuple[int, int], bool]:
+    """The first arguments of `band_lines` and `pick_lines`.
+
+    Parameters
+    ----------
+    stored : (B, R, C), or (R, B, C) where it is not `by_band`
+        What is in a file, or a part of it, which need not be whole.
+
+    >>> line, apart, by_band = in_line(np.arange(24).reshape(2, 3, 4)[:, 1:, :2], by_band=True)
+    >>> line[[0, -1]].tolist(), apart, by_band
+    ([4, 21], (12, 4), True)
+    """
+    size = stored.itemsize
+    if stored.strides[2] != size or min(stored.strides) < 0:
+        stored = np.ascontiguousarray(stored)
+    ends = sum((count - 1) * stride for count, stride in zip(stored.shape, stored.strides, strict=True))
+    line = np.lib.stride_tricks.as_strided(stored, (ends // size + 1 if stored.size else 0,), (size,), writeable=False)
+    first, second = (stride // size for stride in stored.strides[:2])
+    return line, (first, second) if by_band else (second, first), by_band
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -49,8 +70,10 @@ def _line(stored: NDArray[Any], nodata: float, scale: float, offset: float, out:
 
 
 @njit(cache=True, nogil=True)
-def band_planes(
+def band_lines(
     stored: NDArray[Any],
+    apart: tuple[int, int],
+    by_band: bool,
     bands: Int64,
     first: Int64,
     nodata: Float64,
@@ -58,14 +81,18 @@ def band_planes(
     offset: Float64,
     out: Float32,
 ) -> None:
-    """Band sequential: ``stored`` is (bands, rows, columns).
+    """Windows of a file whose columns lie together: band sequential, or interleaved by line.
 
     Parameters
     ----------
-    stored : (B, R, C)
-        What is in the file, or a window of it.
+    stored : (s,)
+        What is in the file, or a part of it, from the first number to the last.
+    apart : (int, int)
+        Numbers from a band to the next, and from a row to the next.
+    by_band : bool
+        Whether to go through it band by band, as files that are band sequential are; else row by row.
     bands : (n,) int64
-        Planes that are wanted, in the order of `out`.
+        Bands that are wanted, in the order of `out`.
     first : (2,) int64
         First row and column that are wanted.
     nodata, scale, offset : (n,) float64
@@ -73,31 +100,14 @@ def band_planes(
     out : (n, h, w) float32
         Filled.
     """
+    # Lines are cut from one dimension: only of that does the compiler know that numbers lie side by side.
     count, height, width = out.shape
-    top, left = first[0], first[1]
-    for b in range(count):
-        for i in range(height):
-            line = stored[bands[b], top + i, left : left + width]
-            _line(line, nodata[b], scale[b], offset[b], out[b, i])
-
-
-@njit(cache=True, nogil=True)
-def band_lines(
-    stored: NDArray[Any],
-    bands: Int64,
-    first: Int64,
-    nodata: Float64,
-    scale: Float64,
-    offset: Float64,
-    out: Float32,
-) -> None:
-    """Band interleaved by line: ``stored`` is (rows, bands, columns); see `band_planes`."""
-    count, height, width = out.shape
-    top, left = first[0], first[1]
-    for i in range(height):
-        for b in range(count):
-            line = stored[top + i, bands[b], left : left + width]
-            _line(line, nodata[b], scale[b], offset[b], out[b, i])
+    outer, inner = (count, height) if by_band else (height, count)
+    for one in range(outer):
+        for two in range(inner):
+            i, b = (two, one) if by_band else (one, two)
+            start = bands[b] * apart[0] + (first[0] + i) * apart[1] + first[1]
+            _line(stored[start : start + width], nodata[b], scale[b], offset[b], out[b, i])
 
 
 @njit(cache=True, nogil=True)
@@ -110,7 +120,7 @@ def band_points(
     offset: Float64,
     out: Float32,
 ) -> None:
-    """Band interleaved by pixel: ``stored`` is (rows, columns, bands); see `band_planes`."""
+    """Band interleaved by pixel: ``stored`` is (rows, columns, bands); see `band_lines`."""
     _, height, width = out.shape
     row, column = np.empty(width, np.int64), np.arange(width) + first[1]
     for i in range(height):
@@ -172,6 +182,7 @@ def _sections(row: Int64, column: Int64, first: Int64, last: Int64) -> tuple[Int
 @njit(cache=True, nogil=True)
 def pick_lines(
     stored: NDArray[Any],
+    apart: tuple[int, int],
     by_band: bool,
     bands: Int64,
     row: Int64,
@@ -190,10 +201,8 @@ def pick_lines(
 
     Parameters
     ----------
-    stored : (R, B, C)
-        What is in the file, or a part of it; a view, where the bands come first in it.
-    by_band : bool
-        Whether to go through it band by band, as files that are band sequential are; else row by row.
+    stored, apart, by_band
+        As for `band_lines`.
     bands : (b,) int64
         Bands that are wanted, in the order of `out`.
     row, column : (n,) int64
@@ -203,13 +212,13 @@ def pick_lines(
     first, last : (G,) int64
         First cell of each group that is to be filled, and one past the last.
     nodata, scale, offset : (b,) float64
-        As for `band_planes`.
+        As for `band_lines`.
     out : (b * n,) float32
         Filled; group by group, each as (b, its cells).
     """
     # All in one function: to hand arrays to another one, for each line of each band, costs as much as to decode them.
     begin, section, group, rows = _sections(row, column, first, last)
-    between = np.empty(stored.shape[2], np.float32)
+    between = np.empty(column.max() + 1 if len(column) else 0, np.float32)
     count, height = len(bands), len(rows) - 1
     outer, inner = (count, height) if by_band else (height, count)
     step = LINE // stored.itemsize
@@ -222,8 +231,8 @@ def pick_lines(
             i_soon, b_soon = (near, far) if by_band else (far, near)
             start, stop = begin[section[rows[i_soon]]], begin[section[rows[i_soon + 1]] - 1]
             for j in range(column[start], column[stop - 1] + 1, step):
-                prefetch(stored, row[start], bands[b_soon], j)
-            line = stored[row[begin[section[rows[i]]]], bands[b]]
+                prefetch(stored, bands[b_soon] * apart[0] + row[start] * apart[1] + j)
+            line = stored[bands[b] * apart[0] + row[begin[section[rows[i]]]] * apart[1] :]
             none, gain, shift = nodata[b], scale[b], offset[b]
             plain = gain == 1 and shift == 0 and np.isnan(none)
             for s in range(rows[i], rows[i + 1]):

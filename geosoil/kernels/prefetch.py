@@ -15,7 +15,7 @@ __all__ = ["LINE", "prefetch"]
 LINE = 64
 
 
-def _prefetch(context: Any, array: Any, i: Any, j: Any, k: Any) -> Any:
+def _prefetch(context: Any, array: Any, i: Any) -> Any:
     """Types of the arguments and of the result, and what is compiled for them."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -32,9 +32,9 @@ def _prefetch(context: Any, array: Any, i: Any, j: Any, k: Any) -> Any:
         builder.call(function, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
 
-    return types.void(array, i, j, k), generate
+    return types.void(array, i), generate
 
 
-#: ``prefetch(array, i, j, k)`` in compiled code asks for the line of cache that holds ``array[i, j, k]``; what is
-#: beyond the array is asked for in vain.
+#: ``prefetch(array, i)`` in compiled code asks for the line of cache that holds ``array[i]``; what is beyond the array
+#: is asked for in vain.
 prefetch: Any = intrinsic(_prefetch)

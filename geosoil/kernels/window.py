@@ -10,27 +10,7 @@ from numba import njit
 if TYPE_CHECKING:
     from geosoil.types import Bool, Float32, Int64
 
-__all__ = ["encode", "gather", "valid"]
-
-
-@njit(cache=True, nogil=True)
-def gather(raw: Float32, bands: Int64, row: Int64, column: Int64, out: Float32) -> None:
-    """Pick cells of a block.
-
-    Parameters
-    ----------
-    raw : (B, h, w) float32
-    bands : (b,) int64
-        Which of its bands, in the order of `out`.
-    row, column : (n,) int64
-        The cells; not checked.
-    out : (b, n) float32
-        Filled.
-    """
-    for b in range(len(bands)):
-        plane = raw[bands[b]]
-        for k in range(len(row)):
-            out[b, k] = plane[row[k], column[k]]
+__all__ = ["encode", "valid"]
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import check_output, replacing
-from geosoil.kernels.window import gather
+from geosoil.kernels.decode import in_line, pick_lines
 from geosoil.models.threads import Scratch, one_blas_thread
 from geosoil.prep.encode import Encoder
 from geosoil.prep.target import BackTransform, TargetTransform
@@ -373,8 +373,10 @@ def _taken(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges
     if not isinstance(raw, np.ndarray):
         raw.pick(places, row, column, edges, flat)
     else:
-        for first, last, cells in groups:
-            gather(raw, places, row[first:last], column[first:last], cells)
+        none, one, zero = (np.full(b, value) for value in (np.nan, 1.0, 0.0))
+        line, apart, by_band = in_line(raw, by_band=True)
+        some = (edges, edges[:-1], edges[1:])
+        pick_lines(line, apart, by_band, places, row, column, *some, none, one, zero, flat)
     return [cells for _, _, cells in groups]
 
 

@@ -191,11 +191,11 @@ class Trees:
         return out
 
     @cached_property
-    def _nodes(self) -> NDArray[Any]:
+    def _nodes(self) -> NDArray[np.uint32]:
         """The nodes as the kernel walks them."""
-        place = np.arange(len(self.feature), dtype=np.int32)
+        place = np.arange(len(self.feature))
         leaf = self.feature < 0
-        base = np.repeat(self.start[:-1], np.diff(self.start)).astype(np.int32)
+        base = np.repeat(self.start[:-1], np.diff(self.start))
         with np.errstate(over="ignore"):
             threshold = self.threshold.astype(np.float32)
         # The largest float32 that is not above it parts float32 features as the threshold itself does.
@@ -203,9 +203,10 @@ class Trees:
         threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
         found = np.empty(len(place), NODE)
         found["feature"], found["threshold"] = np.where(leaf, 0, self.feature), threshold
-        found["left"] = np.where(leaf, place, base + self.left)
-        found["right"] = np.where(leaf, place, base + self.right)
-        return found
+        size = NODE.itemsize // 4
+        found["left"] = size * np.where(leaf, place, base + self.left)
+        found["right"] = size * np.where(leaf, place, base + self.right)
+        return found.view(np.uint32)
 
 
 @dataclass(frozen=True, eq=False)

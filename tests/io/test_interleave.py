@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import permutations, product
 from pathlib import Path
@@ -160,3 +162,23 @@ def test_where_it_cannot_be_told_for_sure_the_header_is_believed(tmp_path: Path,
         entries = {"reflectance scale factor": 10_000, "interleave": said}
         path = write_envi(tmp_path / f"{real}_{said}.dat", cube, entries, interleave=real)
         assert len(open_scene(path).wavelength) == len(wavelengths(shape[0]))
+
+
+#: Opens a small cube, so that all that is imported is there, then a large one in 64 MB more.
+OPEN = """
+import re, resource, sys
+from geosoil.io.raster import open_scene
+open_scene(sys.argv[1])
+now = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
+resource.setrlimit(resource.RLIMIT_AS, (now + 64 * 2**20,) * 2)
+print(open_scene(sys.argv[2]).shape)
+"""
+
+
+def test_a_large_cube_is_not_mapped_to_look_at_it(tmp_path: Path) -> None:
+    small = write_envi(tmp_path / "small.dat", stored(landscape()))
+    large = write_envi(tmp_path / "large.dat", stored(landscape()), lines=2000, samples=1210)
+    with large.open("r+b") as file:
+        file.truncate(67 * 2000 * 1210 * 2)
+    done = subprocess.run([sys.executable, "-c", OPEN, small, large], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "(67, 2000, 1210)"), done.stderr
