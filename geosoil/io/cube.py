@@ -19,7 +19,8 @@ from .calibration import calibrate
 from .gaofen.names import join_of
 from .headers import Tags, open_told
 from .interleave import check_order
-from .rasterfile import FileStack, RasterFile
+from .rasterfile import RasterFile
+from .stack import Stack
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
 
@@ -69,7 +70,7 @@ class RasterReader:
         notes = () if file.geobox.crs is not None else (SENSOR_GEOMETRY,)
         if spectral is None:
             facts: dict[str, Any] = {"notes": notes} if notes else {}
-            return Opened(address, Bands(file.names), file.geobox, FileStack((file,)), (redact(address),), facts)
+            return Opened(address, Bands(file.names), file.geobox, Stack((file,)), (redact(address),), facts)
         return _cube(file, spectral, words, self.scale, notes)
 
     def _is_cube(self, address: str) -> bool:
@@ -187,7 +188,7 @@ def _cube(
     check_order(file, bands)
     file, facts = calibrate(file, bands, words, scale)
     facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
-    return Opened(address, bands, file.geobox, FileStack((file,)), (redact(address),), facts)
+    return Opened(address, bands, file.geobox, Stack((file,)), (redact(address),), facts)
 
 
 def _names(file: RasterFile, words: Mapping[str, str]) -> tuple[str, ...]:

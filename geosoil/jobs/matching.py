@@ -18,7 +18,7 @@ from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.grid.patches import read_window
 from geosoil.io.addresses import is_remote
 from geosoil.io.gdal import close_idle
-from geosoil.io.lazy import kept_by_files, reader_of
+from geosoil.io.lazy import footprint, reader_of
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
@@ -164,7 +164,7 @@ def prepare(
 
 def _warm_up_reading(stack: xr.DataArray) -> None:
     """Read a corner of a scene of files: what the reading compiles is then there before memory is planned."""
-    if stack.chunks is None or reader_of(stack.data) is None or kept_by_files(stack.data) > _MOST_WARM:
+    if stack.chunks is None or reader_of(stack.data) is None or footprint(stack.data, 2, 2).kept > _MOST_WARM:
         return
     with suppress(InputError):  # what cannot be read is said when its tile is made
         read_window(stack, (0, min(2, stack.sizes["y"])), (0, min(2, stack.sizes["x"])))
