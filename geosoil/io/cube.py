@@ -32,8 +32,9 @@ _NO_MAP_HINT = (
     "it is a cube in sensor geometry: put it on a map first, as geosoil calibrate PRODUCT OUT.tif does without "
     "--no-ortho;\nor warp it by its control points or geolocation with gdalwarp"
 )
-#: Wavelength at the end of a name, as GDAL and others write it behind the band's own name.
-_IN_NAME = re.compile(r"\s*\(\s*[\d.]+ ?(nm|um|µm|nanomet(er|re)s?|micromet(er|re)s?)\s*\)$", re.IGNORECASE)
+_WAVELENGTH = r"[\d.]+ ?(nm|[uµμ]m|nanomet(er|re)s?|micro(n|met(er|re))s?)"
+#: Wavelength at the end of a name, as GDAL and others write it behind the band's own name, or as all of it.
+_IN_NAME = re.compile(rf"\s*\(\s*{_WAVELENGTH}\s*\)$|^{_WAVELENGTH}$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,13 @@ def _names(file: RasterFile, words: Mapping[str, str]) -> tuple[str, ...]:
     if len(listed) == len(file.names) and len(set(listed)) == len(listed) and all(listed):
         return tuple(listed)
     base = stem(file.handle.address)
-    made_up = [f"{base}_{one.index}" for one in file.formats]
+    # Bands of an ENVI header without names and units are called after its list of wavelengths by GDAL.
+    made_up = {f"{base}_{one.index}" for one in file.formats} | set(re.findall(r"[\d.]+", words.get("wavelength", "")))
     short = [
-        f"B{one.index}" if name == other else _IN_NAME.sub("", name)
-        for name, other, one in zip(file.names, made_up, file.formats, strict=True)
+        ("" if name in made_up else _IN_NAME.sub("", name)) or f"B{one.index}"
+        for name, one in zip(file.names, file.formats, strict=True)
     ]
-    return tuple(short) if len(set(short)) == len(short) and all(short) else file.names
+    return tuple(short) if len(set(short)) == len(short) else file.names
 
 
 def facts_of(words: Mapping[str, str]) -> dict[str, Any]:

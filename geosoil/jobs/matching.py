@@ -347,9 +347,9 @@ def _check_wavelengths(bundles: Sequence[Bundle], stack: xr.DataArray, band_map:
 
 
 def say_guesses(scene: xr.DataArray) -> None:
-    """Warn of what was guessed of a cube that does not tell it, a line each: its scale, the unit of its wavelengths."""
+    """Warn of what was taken of a cube that does not tell it, or tells another: scale, unit of wavelengths."""
     for note in scene.attrs.get("notes", ()):
-        if str(note).startswith("no ") and _GUESSED in str(note):
+        if str(note).startswith(("no ", "the file states ")) and _GUESSED in str(note):
             log.warning("%s", note)
 
 

@@ -465,6 +465,8 @@ def test_what_is_guessed_of_a_cube_is_said_when_it_is_mapped(
     path = write_envi(tmp_path / "told.dat", cube.isel(y=slice(40, 90)), dtype="int16")
     geosoil.predict(bundle, path)
     assert "no scale" not in caplog.text
+    geosoil.predict(bundle, path, scale=9000)
+    assert "the file states that reflectance = stored number / 10000" in caplog.text
     lines = path.with_suffix(".hdr").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(("reflectance", "wavelength units"))]
     bare = tmp_path / "bare.dat"
