@@ -175,7 +175,7 @@ def unpacked(
     ----------
     headers : bool
         Whether the files are only to be opened. Of large ones no more than their ends and the directory of a TIFF are
-        written, at most 48 MiB; the rest reads as zeros. The archive itself is read to its end.
+        written, at most 64 MiB; the rest reads as zeros. The archive itself is read to its end.
 
     Raises
     ------

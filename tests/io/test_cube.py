@@ -255,7 +255,14 @@ class TestUnits:
         scene = open_scene(write_envi(tmp_path / "c.dat", stored, entries))
         assert Bands.of(scene).wavelength_nm == tuple(wavelengths(9))
         assert Bands.of(scene).fwhm_nm == (8.5,) * 9
-        assert Bands.of(scene).names == tuple(f"B{place}" for place in range(1, 10))
+        assert Bands.of(scene).names == tuple(f"{one:g} nm" for one in wavelengths(9))
+
+    def test_bands_of_one_wavelength_and_without_names_are_numbered(self, tmp_path: Path) -> None:
+        micro = [0.4, 0.5, 0.6, 0.5, 0.6, 0.7]
+        path = write_envi(
+            tmp_path / "c.dat", as_int16(reflectance(6)), wavelength=braces(micro), wavelength_units="Micrometers"
+        )
+        assert Bands.of(open_scene(path)).names == tuple(f"B{place}" for place in range(1, 7))
 
     @pytest.mark.parametrize("unit", [None, "Unknown", ""])
     @pytest.mark.parametrize(("factor", "word"), [(1.0, "nanometres"), (1e-3, "micrometres")])
@@ -267,7 +274,7 @@ class TestUnits:
         scene = open_scene(path)
         assert Bands.of(scene).wavelength_nm == tuple(wavelengths(9))
         assert any(word in note for note in scene.attrs["notes"])
-        assert Bands.of(scene).names[-1] == "B9"
+        assert Bands.of(scene).names[-1] == "2400 nm"
 
     @pytest.mark.parametrize("listed", [[4000, 5000, 6000], [0.2, 0.5, 0.6], [4, 5, 6], [200, 500, 600]])
     def test_an_unstated_unit_that_could_be_several_is_asked_for(
