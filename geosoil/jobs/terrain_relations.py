@@ -151,7 +151,8 @@ def terrain_relations(
             details=[f"missing: {listing(absent)}"],
             hint="make them first: geosoil terrain DEM OUT/",
         )
-    with staged(out, relation_files(found), overwrite=overwrite) as work:
+    read = [*(one.path for one in found), *(folder / f"{one}.tif" for one in RELATIONS), folder / STREAMS]
+    with staged(out, relation_files(found), overwrite=overwrite, inputs=read) as work:
         made = relate(found, folder, folder / STREAMS, work, progress=progress)
     return made.moved(Path(out).expanduser())
 
