@@ -89,7 +89,7 @@ def _under(addresses: Iterable[str]) -> list[str]:
     seen: dict[str, None] = {}
     waiting = [one for one in addresses if suffix(one) == ".vrt"]
     while waiting:
-        with suppress(rasterio.errors.RasterioError, OSError), open_dataset(waiting.pop()) as dataset:
+        with suppress(rasterio.errors.RasterioError, OSError, ValueError), open_dataset(waiting.pop()) as dataset:
             new = [one for one in dataset.files if one not in seen and not is_remote(one)]
             seen.update(dict.fromkeys(new))
             waiting += [one for one in new if suffix(one) == ".vrt"]
