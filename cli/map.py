@@ -99,6 +99,7 @@ def command(
       geosoil map soc.gsm covariates.tif maps/
       geosoil map soc.gsm pb.gsm "covariates/*.tif" maps/ --statistics mean,Q0.05,Q0.95 --max-memory 2GB
     """
+    from geosoil.io.reads import read_files
     from geosoil.jobs.generate import check_generate, generate
     from geosoil.jobs.map import map, plan
     from geosoil.jobs.matching import typed_rules
@@ -125,7 +126,7 @@ def command(
         emit({"plan": found.to_dict()}, found.describe(), as_json)
         return
     if spectra is not None:
-        read = (*models, scene, *samples, land_use, wavelengths)
+        read = read_files(models, samples, wavelengths, scenes=[scene, land_use, align])
         check_generate(models[0], spectra, overwrite=overwrite, inputs=read)
     with progress_bar(quiet) as progress:
         made = map(

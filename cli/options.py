@@ -15,6 +15,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: How a line of a log begins, as `logging` writes its time.
+_STARTED = b"0000-00-00 00:00:00,000 "
+
 __all__ = [
     "as_json",
     "device",
@@ -73,14 +76,29 @@ def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     )
     logger.addHandler(stream)
     if log_file is not None:
-        if log_file.exists() and log_file.suffix.lower() not in {".log", ".txt", ""}:
-            raise click.BadParameter(f"{log_file} is there and is no log; name a .log or .txt", param_hint="--log-file")
         try:
+            if not _may_take_log(log_file):
+                told = f"{log_file} is there and is no log; name a .log or .txt that is new, or an earlier log"
+                raise click.BadParameter(told, param_hint="--log-file")
             handler = logging.FileHandler(log_file, encoding="utf-8")
         except OSError as error:
             raise click.BadParameter(f"{log_file}: {error.strerror}", param_hint="--log-file") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         logger.addHandler(handler)
+
+
+def _may_take_log(path: Path) -> bool:
+    """Whether a log may be added to a file: a new one, one without a line, a log; or what is no file, as /dev/null."""
+    if not path.is_file():
+        return True
+    with path.open("rb") as file:
+        start = file.read(len(_STARTED))
+    return path.suffix.lower() in {".log", ".txt", ""} and (not start or _shape(start) == _STARTED)
+
+
+def _shape(start: bytes) -> bytes:
+    """The start of a line, with 0 for each digit."""
+    return bytes(ord("0") if one in b"123456789" else one for one in start)
 
 
 @contextmanager

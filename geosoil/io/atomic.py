@@ -12,7 +12,7 @@ from pathlib import Path
 from geosoil.errors import OutputError
 from geosoil.types import PathLike
 
-__all__ = ["check_output", "output_error", "replacing", "settle", "sync_folder"]
+__all__ = ["check_output", "keep_inputs", "output_error", "replacing", "settle", "sync_folder"]
 
 _REASONS = {
     errno.ENOSPC: ("no space is left", "GS-NO-SPACE", "free some space, or write elsewhere"),
@@ -54,7 +54,7 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Iterable[object] = 
     overwrite : bool
         Whether a file may be replaced.
     inputs : iterable
-        What the run reads: of these, paths of files, and of folders with the files in them, are never replaced.
+        What the run reads, see `keep_inputs`.
 
     Raises
     ------
@@ -68,12 +68,9 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Iterable[object] = 
         raise output_error(path, error) from error
     if is_folder:
         raise output_error(path, OSError(errno.EISDIR, ""))
+    keep_inputs([path], inputs)
     if exists and not overwrite:
         raise OutputError(f"{path} exists", code="GS-OUTPUT-EXISTS", hint="choose another name, or add --overwrite")
-    if exists and any(_is_of(path, one) for one in inputs):
-        raise OutputError(
-            f"{path} is read by this run, and would be replaced", code="GS-OUTPUT-INPUT", hint="choose another name"
-        )
     if not path.parent.is_dir():
         in_the_way = any(folder.exists() and not folder.is_dir() for folder in path.parents)
         raise output_error(path, OSError(errno.ENOTDIR if in_the_way else errno.ENOENT, ""))
@@ -82,14 +79,42 @@ def check_output(path: PathLike, *, overwrite: bool, inputs: Iterable[object] = 
     return path
 
 
-def _is_of(path: Path, source: object) -> bool:
-    """Whether a file is one that is read, or lies in a folder that is."""
-    if not isinstance(source, (str, os.PathLike)):
-        return False
+def keep_inputs(outputs: Iterable[Path], inputs: Iterable[object]) -> None:
+    """Refuse outputs that would replace what the run reads.
+
+    Parameters
+    ----------
+    outputs : iterable of Path
+        Files that the run writes, be they there or not.
+    inputs : iterable
+        What it reads, as `io.reads` lists it: files, each with the ENVI header beside it, and folders with all that is
+        in them. Whatever is no path is left alone.
+
+    Raises
+    ------
+    OutputError
+        ``GS-OUTPUT-INPUT``.
+    """
+    read = [Path(os.fspath(one)).expanduser() for one in inputs if isinstance(one, (str, os.PathLike))]
+    for path in outputs:
+        if any(_is_of(path, one) for one in read):
+            shown = str(path) if len(str(path)) <= _MOST_SHOWN else f"...{str(path)[3 - _MOST_SHOWN :]}"
+            raise OutputError(
+                f"{shown} is read by this run, and would be replaced",
+                code="GS-OUTPUT-INPUT",
+                details=[] if shown == str(path) else [f"path: {path}"],
+                hint="choose another name or folder for what is written",
+            )
+
+
+def _is_of(path: Path, given: Path) -> bool:
+    """Whether a file is one that is read, or its header, or lies in a folder that is read."""
     try:
-        given = Path(os.fspath(source)).expanduser()
-        return path.samefile(given) or (given.is_dir() and path.resolve().is_relative_to(given.resolve()))
-    except (OSError, TypeError, ValueError):  # an address, a pattern
+        if given.is_dir():
+            return path.exists() and path.resolve().is_relative_to(given.resolve())
+        headers = (given.with_suffix(".hdr"), given.with_name(f"{given.name}.hdr"))
+        return path.samefile(given) or (path.suffix.lower() == ".hdr" and path.resolve() in map(Path.resolve, headers))
+    except (OSError, TypeError, ValueError):  # an address, a pattern, a file that is not there yet
         return False
 
 

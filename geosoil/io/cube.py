@@ -170,8 +170,11 @@ def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile, unit: str) ->
 def _table_beside(file: RasterFile) -> Path | None:
     """``<stem>_wavelengths.csv``, or a ``<stem>.csv`` that has wavelengths, beside a local file of several bands."""
     address = file.handle.address
-    if is_remote(address) or len(file.formats) < 2:
-        return None
+    return None if is_remote(address) or len(file.formats) < 2 else wavelengths_beside(address)
+
+
+def wavelengths_beside(address: str) -> Path | None:
+    """The table of wavelengths beside a local file, be it a cube or not."""
     folder, name = Path(address).parent, stem(address)
     sure, perhaps = folder / f"{name}_wavelengths.csv", folder / f"{name}.csv"
     if sure.is_file():

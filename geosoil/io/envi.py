@@ -21,6 +21,7 @@ from geosoil.types import PathLike, Progress, as_path, quiet
 from .atomic import check_output, replacing
 from .calibration import RADIANCE_UNITS
 from .enviheader import DTYPES, REASONS
+from .reads import read_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,16 +88,17 @@ def write_envi(
     Raises
     ------
     OutputError
-        ``GS-OUTPUT-EXISTS``, ``GS-NOT-WRITABLE``, ``GS-NO-SPACE``; ``GS-ENVI-RANGE`` where a value does not fit the
-        type.
+        ``GS-OUTPUT-EXISTS``, ``GS-OUTPUT-INPUT`` where the scene was opened from that file, ``GS-NOT-WRITABLE``,
+        ``GS-NO-SPACE``; ``GS-ENVI-RANGE`` where a value does not fit the type.
     UsageError
         ``GS-ENVI-SETTINGS``.
     """
     path = as_path(path)
     quantity = str(scene.attrs.get("quantity", ""))
     _check_settings(path, interleave, units, scale, dtype, quantity)
-    header = check_output(path.with_suffix(".hdr"), overwrite=overwrite)
-    path = check_output(path, overwrite=overwrite)
+    read = read_files(scenes=[scene])
+    header = check_output(path.with_suffix(".hdr"), overwrite=overwrite, inputs=read)
+    path = check_output(path, overwrite=overwrite, inputs=read)
     usual = _USUAL_SCALE if quantity == "reflectance" and np.dtype(dtype).kind in "iu" else 1.0
     scale = usual if scale is None else scale
     units = (units or RADIANCE_UNITS) if quantity == "radiance" else None

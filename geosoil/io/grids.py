@@ -11,8 +11,10 @@ from geosoil.errors import InputError, listing
 
 from .addresses import redact, short_name
 
-__all__ = ["parse_crs", "refuse_mismatch", "same_crs", "same_grid", "show_grid"]
+__all__ = ["LONGEST", "parse_crs", "refuse_mismatch", "same_crs", "same_grid", "show_grid"]
 
+#: Most rows, and most columns: their coordinates are held. The world at 3 m has fewer.
+LONGEST = 2**24
 #: Part of a cell by which two grids may differ and still be one.
 TOLERANCE = 1e-3
 

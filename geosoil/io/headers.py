@@ -24,7 +24,7 @@ from geosoil.errors import InputError
 from . import enviheader
 from .addresses import is_remote, redact, short_name, stem, suffix
 from .gdal import DRIVERS, SOURCES_EACH, Handle, borrow, open_dataset
-from .grids import parse_crs, same_crs, show_crs
+from .grids import LONGEST, parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
 from .rawfile import RawLayout
 from .vrt import names_from_sources
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["NO_MAP", "Tags", "choose_crs", "open_raster", "open_told", "readable", "sensor_grid"]
+__all__ = ["NO_MAP", "Tags", "choose_crs", "open_raster", "open_told", "readable", "sensor_grid", "unreadable_crs"]
 
 #: Codes of what keeps an image off the map; it still has lines and samples.
 NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING", "GS-CRS-UNREADABLE"})
@@ -104,6 +104,8 @@ def open_told(address: str, *, crs: str | None = None, mapped: bool = True) -> t
             with borrow(handle) as dataset:
                 file = _describe(handle, dataset, crs, mapped)
                 return file, _tags(dataset, file)
+    except rasterio.errors.CRSError as error:  # rasterio itself stumbles over it at opening
+        raise unreadable_crs(address, error) from error
     except (rasterio.errors.RasterioError, OSError, UnicodeDecodeError) as error:
         _check_envi(address, handle.stamp[1])
         raise _unreadable(address, f"GDAL: {redact(str(error.__cause__ or error))[:300]}") from error
@@ -137,7 +139,7 @@ def _complete(crs: CRS, address: str) -> CRS:
     try:
         crs.proj.to_cf()
     except Exception as error:  # pyproj looks its parameters up, and raises several kinds
-        raise _unreadable_crs(address, error) from error
+        raise unreadable_crs(address, error) from error
     return crs
 
 
@@ -203,6 +205,7 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
     if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise _unreadable(address, "its numbers are complex")
     _check_whole(handle, dataset)
+    _check_edges(address, dataset)
     geobox, south_up = _grid(dataset, crs, mapped, address)
     indexes = [
         index
@@ -223,6 +226,19 @@ def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: b
         number=np.result_type(*set(dataset.dtypes)).itemsize,
         cut=_cut(handle.address, dataset),
     )
+
+
+def _check_edges(address: str, dataset: DatasetReader) -> None:
+    if max(dataset.shape) > LONGEST:
+        raise InputError(
+            f"{short_name(address)} has more rows or columns than any map",
+            code="GS-RASTER-SIZE",
+            details=[
+                f"file: {redact(address)}",
+                f"found: {dataset.width:,} x {dataset.height:,} cells; at most {LONGEST:,} each way are read",
+            ],
+            hint="check how the file was made; cut it into parts where it is meant so",
+        )
 
 
 def _cut(address: str, dataset: DatasetReader) -> tuple[int, int] | None:
@@ -346,10 +362,11 @@ def _crs_of(dataset: DatasetReader, address: str) -> CRS | None:
     try:
         return CRS(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
     except Exception as error:  # rasterio, odc-geo and pyproj raise several kinds
-        raise _unreadable_crs(address, error) from error
+        raise unreadable_crs(address, error) from error
 
 
-def _unreadable_crs(address: str, error: Exception) -> InputError:
+def unreadable_crs(address: str, error: Exception) -> InputError:
+    """The error for a file whose CRS no library understands."""
     return InputError(
         f"{short_name(address)} has a coordinate reference system that cannot be read",
         code="GS-CRS-UNREADABLE",

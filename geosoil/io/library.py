@@ -16,7 +16,7 @@ from geosoil.types import PathLike, Progress, as_path, quiet
 from .librarycache import assemble, cache_folder, content_key, recall, remember
 from .librarychecks import upside_down
 from .librarygrid import common_grid
-from .librarytables import LibraryTable, find_items, read_item
+from .librarytables import LibraryTable, find_items, read_item, with_tables_beside
 from .librarytold import describe
 from .librarywhole import (
     FAULTS,
@@ -28,7 +28,6 @@ from .librarywhole import (
     join_tables,
     tell_faults,
 )
-from .spectra import TABLES
 from .spectravalues import QUANTITIES
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def open_library(
     description = describe(tables, folder)
     items, files = find_items(source, description, folder)
     kept = cache_folder(cache)
-    key = content_key(_beside(files), [asdict(settings), asdict(description)]) if kept else ""
+    key = content_key(with_tables_beside(files), [asdict(settings), asdict(description)]) if kept else ""
     found = recall(kept, key) if kept else None
     if found is None:
         found = _put_together(items, settings, progress)
@@ -179,13 +178,6 @@ def _folder(source: Any) -> Path | None:
         return None
     path = as_path(source)
     return path if path.is_dir() else path.parent
-
-
-def _beside(files: list[Path]) -> list[Path]:
-    """The files, and the tables beside them that may hold their values."""
-    folders = {path.parent for path in files}
-    more = {one for folder in folders for one in folder.iterdir() if one.is_file() and one.suffix.lower() in TABLES}
-    return sorted({*files, *more})
 
 
 def _put_together(items: Any, settings: _Settings, progress: Progress) -> xr.DataArray:

@@ -38,7 +38,15 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Float64
 
-__all__ = ["Item", "LibraryTable", "files_within", "find_items", "read_item"]
+__all__ = [
+    "Item",
+    "LibraryTable",
+    "files_within",
+    "find_items",
+    "library_files",
+    "read_item",
+    "with_tables_beside",
+]
 
 #: A table of these is no table of spectra; it may be one of values.
 _NO_SPECTRA = frozenset({"GS-SPECTRA-COLUMNS", "GS-WAVELENGTH-UNIT", "GS-SPECTRA-EMPTY"})
@@ -154,6 +162,26 @@ def find_items(
         if (told[path] is not None or description.others) and path.resolve() not in beside
     ]
     return _items(kept, told), [path for path, _ in kept] + sorted(path for path in beside if path.is_file())
+
+
+def library_files(source: PathLike | Iterable[PathLike]) -> list[Path]:
+    """All files that may be read of a library: its tables, those beside them, and the file that describes them.
+
+    Raises
+    ------
+    InputError, UsageError
+        As `find_items`.
+    """
+    tables = [path for path, _ in _paths(source)]
+    described = dict.fromkeys(path.parent / DESCRIPTION for path in tables)
+    return [*with_tables_beside(tables), *(path for path in described if path.is_file())]
+
+
+def with_tables_beside(files: Sequence[Path]) -> list[Path]:
+    """The files, and the tables beside them that may hold their values."""
+    folders = {path.parent for path in files}
+    more = {one for folder in folders for one in folder.iterdir() if one.is_file() and one.suffix.lower() in TABLES}
+    return sorted({*files, *more})
 
 
 def _paths(source: PathLike | Iterable[PathLike]) -> list[tuple[Path, bool]]:

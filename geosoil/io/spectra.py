@@ -27,7 +27,7 @@ from .spectrometer import Measured, read_asd, read_sed
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64
 
-__all__ = ["SPECTROMETERS", "TABLES", "TEXTS", "open_spectra"]
+__all__ = ["SPECTROMETERS", "TABLES", "TEXTS", "open_spectra", "spectra_files"]
 
 #: Suffixes of spectrometers' files, and what reads them.
 SPECTROMETERS = {".asd": read_asd, ".sed": read_sed}
@@ -137,7 +137,7 @@ def open_spectra(
     if isinstance(source, pd.DataFrame):
         parts, files = [_of_table(read_frame(source, unit=unit), "the table", id)], ["a table"]
     else:
-        paths = _files(source)
+        paths = spectra_files(source)
         parts, files = _parts(paths, id, unit), [str(path) for path in paths]
     for part in parts:
         part.quantity = _convert(part, quantity, mixed=mixed == "keep")
@@ -147,8 +147,14 @@ def open_spectra(
     return _array(whole, files)
 
 
-def _files(source: PathLike | Iterable[PathLike]) -> list[Path]:
-    """The files that a source names, in order."""
+def spectra_files(source: PathLike | Iterable[PathLike]) -> list[Path]:
+    """The files that a source of spectra names, in order.
+
+    Raises
+    ------
+    InputError, UsageError
+        ``GS-FILE-MISSING`` where there are none, ``GS-SOURCE``.
+    """
     if isinstance(source, (str, OsPathLike)):
         return _files_of(as_path(source))
     if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray)):

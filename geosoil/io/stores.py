@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -13,8 +15,10 @@ import h5py
 import numpy as np
 import odc.geo.xr  # noqa: F401 - gives xarray objects their .odc
 import xarray as xr
+import zarr
 from affine import Affine
 from dask.base import tokenize
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
@@ -22,9 +26,11 @@ from geosoil.errors import InputError, listing
 from geosoil.types import Opened
 
 from .addresses import is_remote, redact, short_name, suffix
-from .headers import NO_MAP, choose_crs, sensor_grid
+from .grids import LONGEST
+from .headers import NO_MAP, choose_crs, sensor_grid, unreadable_crs
 from .variables import Cube, Variable, VariableStack
 from .wavelengths import Spectral
+from .zarrcodecs import MOST_BYTES, checked_codecs
 
 if TYPE_CHECKING:
     from geosoil.types import Float64
@@ -99,10 +105,17 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
             # Damage at the root is seen here; a half-opened file of h5netcdf fails once more when it is thrown away.
             with h5py.File(address, "r") as file:
                 dict(file.attrs)
-        dataset = xr.open_dataset(
-            address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
-        )
-    except Exception as error:  # each engine raises its own kinds
+                _check_hdf(file)
+        with checked_codecs() if engine == "zarr" else nullcontext():
+            if engine == "zarr":
+                _check_zarr(address)
+            dataset = xr.open_dataset(
+                address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
+            )
+        for one in dataset.coords.values():
+            if one.ndim < 2:  # what is told of bands; rows and columns are there already
+                one.load()
+    except Exception as error:  # each engine and codec raises its own kinds
         raise InputError(
             f"{short_name(address)} is not a raster that can be read",
             code="GS-RASTER-UNREADABLE",
@@ -113,6 +126,33 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
         # A Zarr store lists its members as they come, and not twice in the same order.
         dataset = dataset[sorted(dataset.data_vars, key=str)]
     return _stack_of(dataset, address, crs, _stamp(address), mapped=mapped)
+
+
+def _check_hdf(file: h5py.File) -> None:
+    """Raise ValueError for sizes that no memory holds: they are a lie, or not meant to be read in windows."""
+    for name in file:
+        # A link may lead nowhere, or to another file.
+        one = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(one, h5py.Dataset) and one.shape is not None:
+            if one.external:
+                raise ValueError(f"the values of {name!r} lie in another file, {one.external[0][0]!r:.100}")
+            bare = str(one.attrs.get("NAME", "")).startswith("This is a netCDF dimension but not a netCDF variable")
+            _check_sizes(name, one.shape, one.chunks or (), one.dtype.itemsize, read_whole=one.is_scale and not bare)
+
+
+def _check_zarr(address: str) -> None:
+    """The same for a Zarr store."""
+    for name, one in zarr.open_group(address, mode="r").arrays():
+        # The third format has names of dimensions, the second keeps them among the attributes.
+        dims = getattr(one.metadata, "dimension_names", None) or one.attrs.get("_ARRAY_DIMENSIONS")
+        _check_sizes(name, one.shape, one.chunks, one.dtype.itemsize, read_whole=dims in ([name], (name,)))
+
+
+def _check_sizes(name: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int, *, read_whole: bool) -> None:
+    if read_whole and math.prod(shape) > LONGEST:
+        raise ValueError(f"{name!r} has {math.prod(shape):,} coordinates; at most {LONGEST:,} are read")
+    if (size := math.prod(chunks) * itemsize) > MOST_BYTES:
+        raise ValueError(f"a chunk of {name!r} is {size / 2**30:,.1f} GiB; at most {MOST_BYTES / 2**30:.0f} is read")
 
 
 def _engine(address: str) -> str:
@@ -313,7 +353,7 @@ def _geobox(array: xr.DataArray, source: xr.DataArray | xr.Dataset, address: str
     rows, cols = _spatial(array)  # type: ignore[misc]
     down, down_step = _axis(array, rows, address, -1)
     across, across_step = _axis(array, cols, address, 1)
-    found = array.odc.crs if array.odc.crs is not None else source.odc.crs
+    found = _crs_told(array, source, address)
     if found is None and (down[0], down_step, across[0], across_step) == (0.5, 1, 0.5, 1):
         raise InputError(
             f"{short_name(address)} is in sensor geometry, and has no place on the map",
@@ -332,7 +372,24 @@ def _geobox(array: xr.DataArray, source: xr.DataArray | xr.Dataset, address: str
     step = abs(down_step)
     top = max(float(down[0]), float(down[-1])) + step / 2
     left = float(across[0]) - across_step / 2
-    return GeoBox((len(down), len(across)), Affine(across_step, 0, left, 0, -step, top), chosen)
+    affine = Affine(across_step, 0, left, 0, -step, top)
+    if not 0 < abs(affine.determinant) < math.inf:
+        raise InputError(
+            f"{short_name(address)} has cells of no size",
+            code="GS-GRID-IRREGULAR",
+            details=[f"steps: {across_step:.10g} along {cols!r}, {step:.10g} along {rows!r}"],
+            hint="correct its coordinates",
+        )
+    return GeoBox((len(down), len(across)), affine, chosen)
+
+
+def _crs_told(array: xr.DataArray, source: xr.DataArray | xr.Dataset, address: str) -> CRS | None:
+    """What an array, or else the whole that it is of, says of its CRS."""
+    try:
+        found: CRS | None = array.odc.crs
+        return source.odc.crs if found is None else found
+    except Exception as error:  # odc-geo and pyproj raise several kinds
+        raise unreadable_crs(address, error) from error
 
 
 def _axis(array: xr.DataArray, dim: str, address: str, sign: int) -> tuple[Float64, float]:
@@ -360,13 +417,14 @@ def _axis(array: xr.DataArray, dim: str, address: str, sign: int) -> tuple[Float
 
 def _lone_step(array: xr.DataArray, dim: str, address: str, sign: int) -> float:
     """Cell size along an axis of one cell, from what odc-geo or GDAL noted."""
-    noted = array[dim].attrs.get("resolution")
-    if noted is not None:
-        return float(noted)
     words = str(array.coords["spatial_ref"].attrs.get("GeoTransform", "")) if "spatial_ref" in array.coords else ""
-    numbers = [float(one) for one in words.split()]
-    if len(numbers) == 6:
-        return numbers[1] if sign > 0 else numbers[5]
+    with suppress(TypeError, ValueError):  # no numbers
+        noted = array[dim].attrs.get("resolution")
+        numbers = [float(one) for one in words.split()]
+        if noted is not None:
+            return float(noted)
+        if len(numbers) == 6:
+            return numbers[1] if sign > 0 else numbers[5]
     raise InputError(
         f"{short_name(address)} has one cell along {dim!r}, and no cell size",
         code="GS-GRID-MISSING",

@@ -180,7 +180,7 @@ class VariableStack:
             if len(wanted):
                 try:
                     out[wanted] = self._window(one, bands[wanted] - first, rows, cols)
-                except (OSError, RuntimeError, ValueError) as error:
+                except Exception as error:  # each engine and codec raises its own kinds
                     raise self._unreadable(self.bands.names[bands[wanted[0]]], rows, cols, error) from error
             first += len(one.planes)
         return out

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
 
 import rasterio
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
 from .addresses import is_remote, stem, suffix
 from .gdal import open_dataset
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from rasterio.io import DatasetReader
 
 __all__ = ["names_from_sources"]
-
-_FILE = re.compile(r"<SourceFilename\b([^>]*)>(.*?)</SourceFilename>", re.DOTALL | re.IGNORECASE)
-_BAND = re.compile(r"<SourceBand>\s*(\d+)\s*</SourceBand>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ def names_from_sources(dataset: DatasetReader, address: str, indexes: list[int])
     Empty for bands with no source or several, for those that are worked out from their source, for names that would
     occur twice, and, in a VRT of one band, for the source's stem: there the VRT's own name is as good.
     """
-    if dataset.driver != "VRT" or "VRTDerivedRasterBand" in str(dataset.tags(ns="xml:VRT")):
+    written = str(dataset.tags(ns="xml:VRT").get("xml:VRT", "")) if dataset.driver == "VRT" else ""
+    if not written or "VRTDerivedRasterBand" in written:
         return [""] * len(indexes)
-    sources = [_lone_source(dataset, address, index) for index in indexes]
+    written_bands = _bands(written)
+    sources = [_lone_source(written_bands.get(index, []), address) for index in indexes]
     described = cache(_descriptions)
     names = []
     for source in sources:
@@ -58,19 +61,27 @@ def names_from_sources(dataset: DatasetReader, address: str, indexes: list[int])
     return [name if counts[name] == 1 else "" for name in names]
 
 
-def _lone_source(dataset: DatasetReader, address: str, index: int) -> _Source | None:
-    texts = list(dataset.tags(index, ns="vrt_sources").values())
-    file = _FILE.search(texts[0]) if len(texts) == 1 else None
+def _bands(written: str) -> dict[int, list[Element]]:
+    """The sources of each band, from 1, of the VRT as GDAL writes it; its own list of them can end the process."""
+    try:
+        bands = fromstring(written, forbid_dtd=True).findall("VRTRasterBand")
+    except (ParseError, DefusedXmlException):
+        return {}
+    return {place: [one for one in band if one.tag.endswith("Source")] for place, band in enumerate(bands, start=1)}
+
+
+def _lone_source(sources: list[Element], address: str) -> _Source | None:
+    file = sources[0].find("SourceFilename") if len(sources) == 1 else None
     if file is None:
         return None
-    name = html.unescape(file[2]).strip()
+    name = (file.text or "").strip()
     # A VRT within the VRT, or a part of a file as in NETCDF:"a.nc":dem, has no stem.
     if "<" in name or re.search(r'^\w{2,}:(?!//)|["?]', name):
         return None
-    if 'relativetovrt="1"' in file[1].replace(" ", "").lower():
+    if file.get("relativeToVRT") == "1":
         name = f"{address.rpartition('/')[0]}/{name}" if is_remote(address) else str(Path(address).parent / name)
-    band = _BAND.search(texts[0])
-    return _Source(name, int(band[1]) if band else 1)
+    band = (sources[0].findtext("SourceBand") or "").strip()
+    return _Source(name, int(band) if band.isdecimal() else 1)
 
 
 def _descriptions(file: str) -> tuple[str, ...]:

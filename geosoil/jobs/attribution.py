@@ -13,6 +13,8 @@ import pandas as pd
 
 from geosoil.errors import UsageError, listing
 from geosoil.grid.sweep import Stop, listen, stoppable
+from geosoil.io.reads import files_behind, read_files
+from geosoil.io.spectra import spectra_files
 from geosoil.jobs.attribution_data import Part, Rows, part_of, patches_of_samples, prepared, spectra_of
 from geosoil.jobs.attribution_map import map_contributions
 from geosoil.jobs.attribution_told import (
@@ -154,7 +156,7 @@ def explain(
         if out is None:
             return run(None)
         target = Path(out).expanduser()
-        with staged(target, names, overwrite=overwrite) as work:
+        with staged(target, names, overwrite=overwrite, inputs=reading.files(model, against)) as work:
             made = run(work)
     files = tuple(target / name for name in names)
     return Explanation(made.table, made.outputs, made.samples, made.against, made.record, files)
@@ -221,6 +223,15 @@ class _Reading:
     id: str | None
     crs: str | None
     seed: int
+
+    def files(self, *models: object) -> tuple[Path, ...]:
+        """All files that are read, those of the models among them; see `io.reads.read_files`."""
+        given = (self.data, self.background)
+        mapped = self.window is not None or self.region is not None
+        if self.scene is not None or mapped:
+            scenes = (self.data,) if mapped else (self.scene,)
+            return read_files(*models, *given, scenes=scenes)
+        return (*read_files(*models), *files_behind(given, spectra_files))
 
     def read(self) -> tuple[Rows, Rows, Part | None]:
         """Samples, background, and the part of the scene that is mapped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +17,18 @@ from odc.geo.xr import xr_coords
 
 from geosoil import __version__
 from geosoil.bands import Bands
-from geosoil.errors import InterruptedRunError, OutputError, ResourceError
+from geosoil.errors import InputError, InterruptedRunError, OutputError, ResourceError
 from geosoil.grid.sweep import Stop, listen
 from geosoil.io import ortho as places
 from geosoil.io.archive import is_archive, unpacked
 from geosoil.io.atomic import check_output
 from geosoil.io.envi import FLAASH_UNITS, write_envi
 from geosoil.io.gaofen import EXPECTED, OVERLAP, Product, open_product
+from geosoil.io.gaofen.layout import locate
 from geosoil.io.geotiff import INT16_SCALE, write_cube
 from geosoil.io.headers import sensor_grid
 from geosoil.io.lazy import lazy_array
+from geosoil.io.reads import read_files
 from geosoil.io.staging import Staged, check_space, workspace
 from geosoil.jobs.calibrated import Calibrated, Export, Settings, Target
 from geosoil.jobs.plan import bytes_of
@@ -144,14 +146,27 @@ def calibrate(
     )  # fmt: skip
     settings.check()
     path = as_path(out)
+    read = read_files(product, *_images_of(as_path(product)), *(tables or {}).values(), scenes=[dem])
     for one in (path, path.with_suffix(".hdr")) if export else (path,):
-        check_output(one, overwrite=overwrite, inputs=(product, dem, *(tables or {}).values()))
+        check_output(one, overwrite=overwrite, inputs=read)
     stop = Stop()
     with listen(stop), workspace(work or path.parent) as folder:
         tick = _stoppable(progress, stop)
         with _unpacked(as_path(product), folder, tick) as found:
             opened = open_product(found, nominal_wavelengths=nominal_wavelengths, join_nm=join_nm, tables=tables)
             return _Run(opened, settings, path, folder, tick, overwrite).go()
+
+
+def _images_of(product: Path) -> list[Path]:
+    """The images that are read together with one of them; none of what is packed, and of a folder, which counts whole.
+
+    What else lies in their folder may be an earlier result.
+    """
+    if product.is_dir() or is_archive(product.name):
+        return []
+    with suppress(InputError):  # said when it is opened
+        return [path for path, _ in locate(product).images]
+    return []
 
 
 def _unpacked(product: Path, folder: Path, progress: Progress) -> AbstractContextManager[Path]:

@@ -23,6 +23,7 @@ from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, wr
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Recipe, cross_validate, folds_of, recipe_of
 from geosoil.jobs.pool import run_tasks
+from geosoil.jobs.reading import study_files
 from geosoil.models.loop import device_of
 from geosoil.report.comparison import write_comparison
 from geosoil.report.spectra_comparison import HEADS, STUDIES
@@ -164,7 +165,8 @@ def compare(
             progress=progress,
         )
     device_of(study.model.device)  # raises where it is not there, be it needed or not
-    folder = check_folder(Path(out), free=not (overwrite or resume))
+    read = study_files(study, samples, scene)
+    folder = check_folder(Path(out), free=not (overwrite or resume), inputs=read)
     codes = tuple(dict.fromkeys((study.property, *study.compare.properties)))
     sets: dict[str, TrainingSet] = {}
     widest = max(study.model.patch, *study.compare.patches, 1)

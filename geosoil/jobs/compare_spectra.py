@@ -30,6 +30,7 @@ from geosoil.jobs.lending import Lent
 from geosoil.jobs.pairing import build_pairs
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.pool import run_tasks
+from geosoil.jobs.reading import study_files
 from geosoil.models.fusion import FusionSettings
 from geosoil.prep.cars import Cars
 from geosoil.prep.kennard_stone import kennard_stone
@@ -121,7 +122,8 @@ def compare_spectra(
     Translators, selections and searches see the training folds alone. The published protocol, where it is asked for,
     is one split of which they see all samples: it is optimistic, and stands apart.
     """
-    folder = check_folder(Path(out), free=not (overwrite or resume))
+    read = study_files(study, samples, scene, laboratory, satellite)
+    folder = check_folder(Path(out), free=not (overwrite or resume), inputs=read)
     data = build_pairs(
         study, samples=samples, scene=scene, laboratory=laboratory, satellite=satellite, progress=progress
     )

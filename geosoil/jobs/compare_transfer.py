@@ -14,6 +14,7 @@ from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, wr
 from geosoil.jobs.inversion import SpectralRecipe
 from geosoil.jobs.lending import lend, preprocess_of_library, source_of, taught, teaches_same, transform_of_library
 from geosoil.jobs.pairs import PairSet
+from geosoil.jobs.reading import study_files
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer
 from geosoil.models.library_heads import KINDS, TUNED, localised
 from geosoil.models.net_head import NETS
@@ -97,7 +98,8 @@ def compare_transfer(
 
     Selections and searches see the training samples and the library alone. Changes are against the first local model.
     """
-    folder = check_folder(Path(out), free=not (overwrite or resume))
+    read = study_files(study, samples, scene, laboratory, satellite, library)
+    folder = check_folder(Path(out), free=not (overwrite or resume), inputs=read)
     data = build_transfer(
         study,
         samples=samples,

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from geosoil.errors import OutputError
-from geosoil.io.atomic import output_error, replacing
+from geosoil.io.atomic import keep_inputs, output_error, replacing
 
-__all__ = ["Comparison", "check_folder", "prepare_folder", "write_scores", "write_table"]
+__all__ = ["FILES", "Comparison", "check_folder", "prepare_folder", "write_scores", "write_table"]
+
+#: All that comparisons write beside the folders ``parts`` and ``plots``; none writes all of it.
+FILES = (
+    "predictions.csv",
+    "fits.csv",
+    "scores.csv",
+    "scores.json",
+    "table.csv",
+    "gap.csv",
+    "zones.csv",
+    "statistics.csv",
+    "report.html",
+)
+#: The parts, with which an interrupted comparison goes on.
+_PARTS = "parts/*.parquet"
 
 
 @dataclass(frozen=True)
@@ -33,8 +49,25 @@ class Comparison:
     scores: pd.DataFrame
 
 
-def check_folder(folder: Path, *, free: bool) -> Path:
-    """The folder, when it may be written to; nothing is made yet."""
+def check_folder(folder: Path, *, free: bool, inputs: Iterable[Path]) -> Path:
+    """The folder, when it may be written to; nothing is made yet.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the comparison.
+    free : bool
+        Whether it must not hold a comparison.
+    inputs : iterable of Path
+        What the comparison reads, and does not replace or remove; see `io.atomic.keep_inputs`.
+
+    Raises
+    ------
+    OutputError
+        ``GS-OUTPUT-EXISTS``, ``GS-OUTPUT-INPUT``, ``GS-NOT-WRITABLE``.
+    """
+    earlier = [one for pattern in (_PARTS, "plots/*.png") for one in folder.glob(pattern)]
+    keep_inputs([*(folder / name for name in FILES), *earlier], inputs)
     try:
         there = (folder / "scores.csv").exists()
         folder.stat()
@@ -58,7 +91,7 @@ def prepare_folder(folder: Path, *, resume: bool) -> None:
     except OSError as error:
         raise output_error(folder, error) from error
     if not resume:
-        for part in (folder / "parts").glob("*.parquet"):
+        for part in folder.glob(_PARTS):
             part.unlink()
 
 

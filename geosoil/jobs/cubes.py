@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from geosoil.bands import Bands
 from geosoil.errors import UsageError, listing
 from geosoil.io.atomic import check_output, replacing
 from geosoil.io.calibration import sparse_windows
+from geosoil.io.reads import read_files
 from geosoil.io.wavelengths import detectors
 from geosoil.types import PathLike, as_path
 
@@ -229,7 +230,7 @@ def _sample_words(sample: Mapping[str, Any], quantity: str) -> str:
     return f"{told}{sample['negative']:.2%} negative{above}{dead}"
 
 
-def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False) -> Path:
+def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False, inputs: Iterable[object] = ()) -> Path:
     """A picture of a scene as PNG: true colour where it has red, green and blue bands, else one band in grey.
 
     Each colour is stretched from its 2nd to its 98th percentile; cells without data are transparent.
@@ -239,9 +240,11 @@ def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False) -
     scene : DataArray
         From `open_scene`.
     path : path
-        File with the suffix ``.png``.
+        File with the suffix ``.png``; none of those that the scene was opened from.
     overwrite : bool
         Whether it may be replaced.
+    inputs : iterable
+        What else is read, and is not replaced; see `io.atomic.keep_inputs`.
 
     Raises
     ------
@@ -256,7 +259,7 @@ def quicklook(scene: xr.DataArray, path: PathLike, *, overwrite: bool = False) -
             f"a quicklook is a PNG, not {path.suffix or 'a file without suffix'}", code="GS-QUICKLOOK",
             hint="name it as in --quicklook scene.png",
         )  # fmt: skip
-    path = check_output(path, overwrite=overwrite)
+    path = check_output(path, overwrite=overwrite, inputs=(*inputs, *read_files(scenes=[scene])))
     step = max(1, math.ceil(max(scene.shape[1:]) / _LONGEST))
     with dask.config.set(scheduler=get_sync):
         values = np.asarray(scene.data[shown_bands(Bands.of(scene)), ::step, ::step])

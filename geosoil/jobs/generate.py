@@ -13,6 +13,7 @@ from geosoil.errors import UsageError
 from geosoil.grid.patches import read_window
 from geosoil.io.atomic import check_output
 from geosoil.io.geotiff import write_cube
+from geosoil.io.reads import read_files
 from geosoil.jobs.matching import Masks, Reading, Scene, prepare
 from geosoil.jobs.task import Task
 from geosoil.models.bundle import Bundle, load_model
@@ -67,8 +68,8 @@ def generate(
     InputError, ModelError, OutputError
         As `geosoil.map`.
     """
-    read = tuple(scene) if isinstance(scene, (list, tuple)) else (scene,)
-    path, model = check_generate(model, out, overwrite=overwrite, inputs=(*read, land_use, wavelengths))
+    read = read_files(model, wavelengths, scenes=[scene, land_use])
+    path, model = check_generate(model, out, overwrite=overwrite, inputs=read)
     reading = Reading(crs=crs, wavelengths=wavelengths, scale=scale)
     task, stack = prepare(model, scene, ("mean",), "error", reading, Masks(masks, land_use))
     predictor = _translating(task.models[0])
@@ -84,8 +85,11 @@ def generate(
 def check_generate(
     model: Bundle | PathLike, out: PathLike, *, overwrite: bool = False, inputs: Iterable[object] = ()
 ) -> tuple[Path, Bundle]:
-    """The file to write and the model, when there is nothing against it; raises as `generate`, and writes nothing."""
-    path = check_output(out, overwrite=overwrite, inputs=(model, *inputs))
+    """The file to write and the model, when there is nothing against it; raises as `generate`, and writes nothing.
+
+    `inputs` are what the run reads, as `io.reads.read_files` lists it.
+    """
+    path = check_output(out, overwrite=overwrite, inputs=inputs)
     if path.suffix.lower() not in {".tif", ".tiff"}:
         raise UsageError(
             f"{path.name}: the spectra are written as a GeoTIFF",

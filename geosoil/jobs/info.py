@@ -107,7 +107,7 @@ def info(
             hint=packed if found["kind"] == "product" else "leave them out, or name a scene",
         )
     if scene is not None and picture is not None:
-        found["picture"] = str(quicklook(scene, picture, overwrite=overwrite))
+        found["picture"] = str(quicklook(scene, picture, overwrite=overwrite, inputs=(wavelengths,)))
     return found
 
 

@@ -32,6 +32,7 @@ from geosoil.jobs.lending import lend
 from geosoil.jobs.pairing import build_pairs, mask_rules
 from geosoil.jobs.pairs import PairSet
 from geosoil.jobs.provenance import created_now
+from geosoil.jobs.reading import study_files
 from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.prep.encode import Encoder
@@ -98,7 +99,8 @@ def invert(
         Where the study, its files or the output cannot be used.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    read = study_files(study, samples, scene, laboratory, satellite)
+    check_outputs(output, report, predictions, overwrite=overwrite, inputs=read)
     recipe = recipe_of_spectra(study)
     if recipe.generates and laboratory is None and (study.spectra is None or study.spectra.laboratory is None):
         raise no_laboratory()

@@ -23,11 +23,12 @@ from geosoil.grid.spool import Ledger
 from geosoil.grid.sweep import Stop, listen
 from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
-from geosoil.io.atomic import replacing
+from geosoil.io.atomic import keep_inputs, replacing
 from geosoil.io.cog import Statistics, check_options
 from geosoil.io.lazy import cut_of_files, footprint
+from geosoil.io.reads import read_files
 from geosoil.jobs.devices import DeviceName, find, place
-from geosoil.jobs.maprun import PROJECT, REPORT, MapRun, find_ledger
+from geosoil.jobs.maprun import PROJECT, RECORD, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
 from geosoil.jobs.task import Task, Unseen
@@ -177,7 +178,8 @@ def map(
     ModelError
         A model file is damaged, or its bands are not in the scene.
     OutputError
-        ``GS-OUTPUT-EXISTS``, ``GS-LOCKED``, ``GS-RESUME-KEY``, ``GS-NO-SPACE``, ``GS-NOT-WRITABLE``.
+        ``GS-OUTPUT-EXISTS``, ``GS-OUTPUT-INPUT``, ``GS-LOCKED``, ``GS-RESUME-KEY``, ``GS-NO-SPACE``,
+        ``GS-NOT-WRITABLE``.
     ResourceError
         ``GS-MEMORY``, ``GS-SCHEDULER``, ``GS-DEVICE``.
     PartialError
@@ -214,6 +216,10 @@ def map(
     )
     task = place(task, stack, there)
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
+    keep_inputs(
+        run.written(samples=points is not None),
+        read_files(models, samples, wavelengths, scenes=[scene, align, land_use]),
+    )
     command = redact(command)
     stop = Stop()
     with run.locked():
@@ -403,7 +409,7 @@ def _earlier_tile_size(folder: Path) -> int | None:
 def _earlier_record(folder: Path) -> dict[str, Any]:
     """The record of the finished run in a folder; empty where there is none."""
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -485,5 +491,5 @@ def _record(run: MapRun, ledger: Ledger, started: float, command: str) -> dict[s
 
 
 def _save_record(folder: Path, record: Mapping[str, Any]) -> None:
-    with replacing(folder / "run.json") as part:
+    with replacing(folder / RECORD) as part:
         part.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -43,13 +43,17 @@ from geosoil.types import Progress
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FLAGS", "PROJECT", "REPORT", "MapRun", "find_ledger"]
+__all__ = ["FLAGS", "PROJECT", "RECORD", "REPORT", "SAMPLES", "MapRun", "find_ledger"]
 
 log = logging.getLogger(__name__)
 
 _LEDGER = "ledger.jsonl"
 #: Names of the project for QGIS and of the report in the output folder.
 PROJECT, REPORT = "maps.qgz", "report.html"
+#: Of the samples that the project shows, and of the record.
+SAMPLES, RECORD = "samples.gpkg", "run.json"
+#: What lies beside a map: its style, its metadata for QGIS, and its STAC item.
+_BESIDE = (".qml", ".qmd", ".json")
 #: Name of the flags in the output folder.
 FLAGS = "masked.tif"
 
@@ -119,6 +123,12 @@ class MapRun:
     def flags(self) -> Path | None:
         """The file that says which cells are masked and why; None where none are."""
         return None if self.task.masking is None else self.folder / FLAGS
+
+    def written(self, *, samples: bool) -> list[Path]:
+        """All files that the run leaves in its folder; with or without samples to show."""
+        beside = [path.with_suffix(suffix) for path in (*self.maps, self.folder / FLAGS) for suffix in _BESIDE]
+        names = (FLAGS, PROJECT, REPORT, RECORD, *([SAMPLES] if samples else []))
+        return [*self.maps, *beside, *(self.folder / name for name in names)]
 
     @contextmanager
     def locked(self) -> Iterator[None]:

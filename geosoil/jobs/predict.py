@@ -14,7 +14,8 @@ import xarray as xr
 from geosoil.bands import Bands
 from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.io.atomic import check_output, replacing
-from geosoil.io.spectra import open_spectra
+from geosoil.io.reads import files_behind, read_files
+from geosoil.io.spectra import open_spectra, spectra_files
 from geosoil.models.bundle import Bundle, load_model
 from geosoil.prep.resample import on_bands
 from geosoil.types import PathLike
@@ -77,9 +78,10 @@ def predict_spectra(
     InputError
         As `open_spectra`; ``GS-RESAMPLE`` where the spectra do not cover the model's bands.
     OutputError
-        ``GS-OUTPUT-EXISTS``.
+        ``GS-OUTPUT-EXISTS``, ``GS-OUTPUT-INPUT``.
     """
-    target = None if output is None else _target(output, overwrite=overwrite, inputs=(model, spectra))
+    read = (*read_files(model), *files_behind([spectra], spectra_files))
+    target = None if output is None else _target(output, overwrite=overwrite, inputs=read)
     bundle = model if isinstance(model, Bundle) else load_model(model)
     if not bundle.card.wavelength_nm:
         raise ModelError(

@@ -20,7 +20,7 @@ from geosoil.io.qgis.breaks import decimated
 from geosoil.io.qgis.layer import read_facts
 from geosoil.io.stac import write_item
 from geosoil.io.tables import read_table
-from geosoil.jobs.maprun import REPORT
+from geosoil.jobs.maprun import REPORT, SAMPLES
 from geosoil.jobs.plan import Plan
 from geosoil.models.bundle import Bundle
 from geosoil.prep.masks import NAMES, NODATA, summary, tally
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_points", "present", "shares_masked"]
 
-#: Name in the output folder.
-SAMPLES = "samples.gpkg"
 #: Longest edge of the picture of masked cells.
 _LONGEST = 700
 

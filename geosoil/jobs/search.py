@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from geosoil.errors import InputError, ModelError, UsageError
 from geosoil.io.atomic import replacing
 from geosoil.jobs.pool import ended_by_signals
-from geosoil.jobs.search_record import Record, fingerprint, recorded
+from geosoil.jobs.search_record import JOURNAL, Record, fingerprint, recorded
 from geosoil.jobs.search_space import Space
 from geosoil.jobs.search_trials import Outcome, State, Stopping, Task, Workers, workers
 from geosoil.models.conv_head import CnnSettings
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float64, Int64
 
-__all__ = ["SearchResult", "SearchSettings", "Trial", "search"]
+__all__ = ["SEARCH_FILES", "SearchResult", "SearchSettings", "Trial", "search"]
+
+_BEST = "best.json"
+#: What a search leaves in its folder.
+SEARCH_FILES = (JOURNAL, _BEST)
 
 #: Random trials before the sampler learns.
 _STARTUP = 16
@@ -345,7 +349,7 @@ class _Search:
             importance=self._importance(),
         )
         if folder is not None:
-            result.save(Path(folder) / "best.json")
+            result.save(Path(folder) / _BEST)
         return result
 
     def _draw(self) -> tuple[optuna.Trial, dict[str, Any]]:

@@ -19,9 +19,11 @@ from geosoil.errors import GeosoilError, InputError, OutputError
 from geosoil.io.atomic import output_error
 from geosoil.types import PathLike
 
-__all__ = ["Record", "fingerprint", "recorded"]
+__all__ = ["JOURNAL", "Record", "fingerprint", "recorded"]
 
-_FILE, _STUDY = "trials.log", "geosoil"
+#: Name of the journal in the folder of a search.
+JOURNAL = "trials.log"
+_STUDY = "geosoil"
 
 
 def fingerprint(facts: Mapping[str, Any], *arrays: Any) -> str:
@@ -87,7 +89,7 @@ def recorded(folder: PathLike | None, key: str) -> Iterator[Record]:
     if folder is None:
         yield Record()
         return
-    path = Path(folder) / _FILE
+    path = Path(folder) / JOURNAL
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from geosoil.config import Study, load_study
-from geosoil.io.atomic import replacing
+from geosoil.io.atomic import keep_inputs, replacing
 from geosoil.jobs.compare_spectra import partition
 from geosoil.jobs.lending import preprocess_of_library, source_of, transform_of_library
-from geosoil.jobs.search import SearchResult, SearchSettings, search
+from geosoil.jobs.reading import study_files
+from geosoil.jobs.search import SEARCH_FILES, SearchResult, SearchSettings, search
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer
 from geosoil.models.library_heads import localised
 from geosoil.report.html import png
@@ -33,6 +34,8 @@ __all__ = ["search_study", "summary"]
 
 log = logging.getLogger(__name__)
 
+#: Files that are written beside those of the search itself.
+_TABLE, _PICTURE = "trials.csv", "search.png"
 #: Ways of transfer whose networks learn from the library alone.
 _LIBRARY_ALONE = frozenset({"library", "tuned"})
 #: Ways that a search can be made for; the others have a regression of their own.
@@ -77,11 +80,14 @@ def search_study(
     Raises
     ------
     InputError, UsageError, OutputError
-        As `transfer` and `search`.
+        As `transfer` and `search`; ``GS-OUTPUT-INPUT`` where a file in the folder is one that the study names.
     """
     study = study if isinstance(study, Study) else load_study(study)
     # A study may name the network that this search is to find.
     study = study.model_copy(update={"transfer": study.transfer.model_copy(update={"net": None})})
+    folder = Path(out)
+    read = study_files(study, samples, scene, laboratory, satellite, library)
+    keep_inputs([folder / name for name in (*SEARCH_FILES, _TABLE, _PICTURE)], read)
     data = build_transfer(
         study,
         samples=samples,
@@ -94,7 +100,6 @@ def search_study(
     way = recipe_of_transfer(study, data).model
     recipe = recipe_of_transfer(study, data, way if way in _WAYS else "instances", "cnn")
     X, y, groups = _training(study, data, recipe)
-    folder = Path(out)
     found = search(
         X, y, settings, groups=groups, seed=study.seed, folder=folder, num_workers=num_workers, device=device,
         progress=progress,
@@ -126,10 +131,10 @@ def _write(folder: Path, found: SearchResult) -> None:
     """The trials as a table and a picture, beside what the search itself has left."""
     rows = [{**{key: value for key, value in asdict(one).items() if key != "params"}, **one.params}
             for one in found.trials]  # fmt: skip
-    with replacing(folder / "trials.csv") as part:
+    with replacing(folder / _TABLE) as part:
         pd.DataFrame(rows).to_csv(part, index=False, float_format="%.6g")
     figure = search_figure([one.state for one in found.trials], [one.rmse for one in found.trials], found.importance)
-    with replacing(folder / "search.png") as part:
+    with replacing(folder / _PICTURE) as part:
         part.write_bytes(png(figure))
 
 

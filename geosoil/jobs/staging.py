@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ __all__ = ["staged"]
 
 
 @contextmanager
-def staged(out: PathLike, names: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
+def staged(out: PathLike, names: Sequence[str], *, overwrite: bool, inputs: Iterable[object] = ()) -> Iterator[Path]:
     """A work folder inside `out`; its files move to `out` when the block ends well.
 
     After an error `out` is as it was before, and absent where it was absent.
@@ -30,18 +30,20 @@ def staged(out: PathLike, names: Sequence[str], *, overwrite: bool) -> Iterator[
         Files that are to be written; checked before any work is done.
     overwrite : bool
         Whether files of these names may be replaced.
+    inputs : iterable
+        What the run reads, which is not: see `io.atomic.keep_inputs`.
 
     Raises
     ------
     OutputError
-        ``GS-OUTPUT-EXISTS``, ``GS-NOT-WRITABLE``, ``GS-NO-SPACE``.
+        ``GS-OUTPUT-EXISTS``, ``GS-OUTPUT-INPUT``, ``GS-NOT-WRITABLE``, ``GS-NO-SPACE``.
     """
-    out = Path(out).expanduser()
+    out, inputs = Path(out).expanduser(), tuple(inputs)
     made = _make(out)
     work: Path | None = None
     try:
         for name in names:
-            check_output(out / name, overwrite=overwrite)
+            check_output(out / name, overwrite=overwrite, inputs=inputs)
         try:
             work = Path(tempfile.mkdtemp(prefix=".geosoil-", dir=out))
         except OSError as error:

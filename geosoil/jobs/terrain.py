@@ -22,6 +22,7 @@ from geosoil.io.cog import CACHE, Statistics, check_options, write_cog
 from geosoil.io.qgis.breaks import class_breaks
 from geosoil.io.qgis.style import ClassStyle
 from geosoil.io.qgis.xml import VERSION, add, to_bytes
+from geosoil.io.reads import read_files
 from geosoil.jobs.elevation import Elevation, open_elevation, read_heights
 from geosoil.jobs.plan import bytes_of
 from geosoil.jobs.staging import staged
@@ -188,7 +189,8 @@ def terrain(
     ]
     names += relation_files(found_maps) if found_maps else []
     out, stop = Path(out).expanduser(), Stop()
-    with listen(stop), staged(out, names, overwrite=overwrite) as work:
+    read = read_files(*(one.path for one in found_maps), scenes=[dem])
+    with listen(stop), staged(out, names, overwrite=overwrite, inputs=read) as work:
         tick = stoppable(progress, stop)
         run = _Run(elevation, settings, layers, work, out, nodata, dict(co or {}), front, tick)
         statistics, lines = run.go()

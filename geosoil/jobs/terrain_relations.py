@@ -14,7 +14,7 @@ import pandas as pd
 import pyogrio
 import rasterio
 import xarray as xr
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.addresses import expand, short_name
@@ -151,7 +151,8 @@ def terrain_relations(
             details=[f"missing: {listing(absent)}"],
             hint="make them first: geosoil terrain DEM OUT/",
         )
-    with staged(out, relation_files(found), overwrite=overwrite) as work:
+    read = [*(one.path for one in found), *(folder / f"{one}.tif" for one in RELATIONS), folder / STREAMS]
+    with staged(out, relation_files(found), overwrite=overwrite, inputs=read) as work:
         made = relate(found, folder, folder / STREAMS, work, progress=progress)
     return made.moved(Path(out).expanduser())
 
@@ -194,7 +195,7 @@ def _look(path: Path) -> tuple[MapFile, str] | None:
     try:
         with rasterio.open(path) as file:
             tags, count, described = file.tags(), file.count, file.descriptions[0]
-    except RasterioError as error:
+    except (RasterioError, CRSError) as error:
         raise InputError(
             f"{short_name(str(path))} cannot be read as a map", code="GS-MAP-UNREADABLE", details=[str(error)[:300]]
         ) from error

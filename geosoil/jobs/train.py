@@ -6,7 +6,7 @@ import hashlib
 import logging
 import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from geosoil.jobs.counts import counts_of, say_counts
 from geosoil.jobs.dataset import TrainingSet, build
 from geosoil.jobs.fit import Fitted, cross_validate, fit, folds_of, recipe_of
 from geosoil.jobs.provenance import created_now
+from geosoil.jobs.reading import study_files
 from geosoil.models.bundle import Bundle, Card, PropertyCard
 from geosoil.models.loop import device_of
 from geosoil.report.training import write_training
@@ -106,7 +107,7 @@ def train(
     """
     study = study if isinstance(study, Study) else load_study(study)
     device_of(study.model.device)  # raises where it is not there, be it needed or not
-    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    check_outputs(output, report, predictions, overwrite=overwrite, inputs=study_files(study, samples, scene))
     data = build(study, samples=samples, scene=scene, progress=progress)
     recipe = recipe_of(study)
     folds = folds_of(data, study.validation.scheme, study.validation.folds, study.seed, study.validation.block_m)
@@ -164,9 +165,34 @@ def _points(data: TrainingSet, frame: pd.DataFrame) -> gpd.GeoDataFrame:
     )
 
 
-def check_outputs(outputs: Sequence[tuple[PathLike | None, str]], *, overwrite: bool) -> None:
-    """Refuse files that could not be written, or that stand for something else, before any work."""
-    for path, suffix in outputs:
+def check_outputs(
+    output: PathLike | None,
+    report: PathLike | None,
+    predictions: PathLike | None,
+    *,
+    overwrite: bool,
+    inputs: Iterable[object],
+) -> None:
+    """Refuse files that could not be written, or that stand for something else, before any work.
+
+    Parameters
+    ----------
+    output, report, predictions : path, optional
+        The model, the HTML report and the GeoPackage.
+    overwrite : bool
+        Whether files of these names may be replaced.
+    inputs : iterable
+        What the training reads, which is not: see `io.atomic.keep_inputs`.
+
+    Raises
+    ------
+    UsageError
+        ``GS-SUFFIX``.
+    OutputError
+        As `io.atomic.check_output`.
+    """
+    inputs = tuple(inputs)
+    for path, suffix in ((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")):
         if path is None:
             continue
         if Path(path).suffix.lower() != suffix:
@@ -175,7 +201,7 @@ def check_outputs(outputs: Sequence[tuple[PathLike | None, str]], *, overwrite: 
                 code="GS-SUFFIX",
                 hint=f"name it {Path(path).stem or 'model'}{suffix}",
             )
-        check_output(path, overwrite=overwrite)
+        check_output(path, overwrite=overwrite, inputs=inputs)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from geosoil.jobs.invert import train_spectra
 from geosoil.jobs.lending import library_on, range_of, teaches_same
 from geosoil.jobs.pairing import build_pairs
 from geosoil.jobs.pairs import PairSet
+from geosoil.jobs.reading import study_files
 from geosoil.jobs.train import check_outputs
 from geosoil.models.bundle import Bundle
 from geosoil.models.conv_head import CnnSettings
@@ -82,7 +83,8 @@ def transfer(
         Where the study, its files or the output cannot be used.
     """
     study = study if isinstance(study, Study) else load_study(study)
-    check_outputs(((output, ".gsm"), (report, ".html"), (predictions, ".gpkg")), overwrite=overwrite)
+    read = study_files(study, samples, scene, laboratory, satellite, library)
+    check_outputs(output, report, predictions, overwrite=overwrite, inputs=read)
     data = build_transfer(
         study,
         samples=samples,

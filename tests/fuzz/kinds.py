@@ -14,9 +14,11 @@ from typing import Any
 
 import dask
 import geopandas as gpd
+import numcodecs
 import numpy as np
 import pandas as pd
 import xarray as xr
+from zarr.codecs import BloscCodec, GzipCodec
 
 from geosoil.config import load_study
 from geosoil.errors import GeosoilError
@@ -88,8 +90,11 @@ def make_case(kind: str, seeds: Path, folder: Path, number: int) -> tuple[Path, 
     return opened, spoilt
 
 
-def outcome(kind: str, path: Path) -> str:
-    """``ok``, or the code of geosoil's own error; any other error comes through, as does one that breaks the rules."""
+def outcome(kind: str, path: Path, *, hinted: bool = False) -> str:
+    """``ok``, or the code of geosoil's own error; any other error comes through, as does one that breaks the rules.
+
+    With `hinted`, it has to say what to do, too.
+    """
     try:
         with dask.config.set(scheduler="synchronous"):
             KINDS[kind].open(path)
@@ -98,6 +103,8 @@ def outcome(kind: str, path: Path) -> str:
             raise AssertionError(f"first line is none: {error.message!r}") from error
         if not error.code.startswith("GS-"):
             raise AssertionError(f"no code: {error.code!r}") from error
+        if hinted and not error.hint:
+            raise AssertionError(f"no hint: {error.render()}") from error
         error.render().encode()
         return error.code
     return "ok"
@@ -151,6 +158,15 @@ def _make_stores(folder: Path) -> None:
     frame.to_netcdf(folder / "classic.nc", engine="scipy")
     frame.to_netcdf(folder / "four.nc", engine="h5netcdf")
     frame.to_zarr(folder / "stack.zarr", consolidated=True, zarr_format=2)
+    codecs = (numcodecs.Zlib(), numcodecs.LZMA(), numcodecs.LZ4())
+    coded = {f"b{place}": {"compressors": one} for place, one in enumerate(codecs)}
+    frame.chunk(y=16, x=16).to_zarr(folder / "coded.zarr", consolidated=False, zarr_format=2, encoding=coded)
+    third = {
+        "b0": {"compressors": BloscCodec(cname="zstd")},
+        "b1": {"compressors": GzipCodec(), "chunks": (8, 8), "shards": (24, 24)},
+        "b2": {"compressors": BloscCodec(cname="lz4"), "chunks": (8, 8), "shards": (24, 24)},
+    }
+    frame.to_zarr(folder / "third.zarr", consolidated=False, zarr_format=3, encoding=third)
     write_raster(folder / "under.tif", values[:2])
     under = "<SourceFilename relativeToVRT='1'>under.tif</SourceFilename>"
     source = f"<SimpleSource>{under}<SourceBand>1</SourceBand></SimpleSource>"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from .hostile import HOSTILE, TOUCHED, copy_of
 from .kinds import KINDS, make_case, outcome
 
 CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
@@ -34,10 +35,10 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return Made()
 
 
-def bounded(kind: str, path: Path) -> str:
+def bounded(kind: str, path: Path, *, hinted: bool = False) -> str:
     """What came of a file, within the bounds of time and memory."""
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    found = outcome(kind, path)
+    found = outcome(kind, path, hinted=hinted)
     assert time.process_time() - began < SECONDS
     assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < BYTES
     return found
@@ -71,6 +72,18 @@ def test_files_that_once_broke_the_rules_are_refused_as_they_should_be(
     assert spoilt.exists()
     shutil.copy(CORPUS / name, spoilt)
     assert bounded(case["kind"], opened) == case["code"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_an_adversary_would_send_is_refused_and_runs_nothing(
+    name: str, seeds: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = HOSTILE[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "files").mkdir()
+    opened = copy_of(one, seeds[one.kind], tmp_path / "files")
+    assert bounded(one.kind, opened, hinted=True) == one.code
+    assert not (tmp_path / TOUCHED).exists()
 
 
 def test_a_number_gives_the_same_case_again(seeds: dict[str, Path], tmp_path: Path) -> None:

@@ -172,6 +172,16 @@ def test_what_exists_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_scene(tmp_path / "out.dat").values, made.values)
 
 
+@pytest.mark.parametrize("name", ["made.img", "made.dat"])  # the header is the same
+def test_a_scene_is_not_written_over_its_own_files(tmp_path: Path, name: str) -> None:
+    made = scene(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError) as caught:
+        write_envi(tmp_path / name, made, overwrite=True)
+    assert caught.value.code == "GS-OUTPUT-INPUT"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
     [

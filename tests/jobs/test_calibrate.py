@@ -287,6 +287,17 @@ def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(clean: Delivered
     assert geosoil_bands(tmp_path / "o.tif") == 330
 
 
+def test_the_other_image_of_a_product_is_kept(tmp_path: Path) -> None:
+    folder = make_product(tmp_path, "GF5B", SHAPE).path
+    vn, sw = sorted(path for path in folder.rglob("*") if path.suffix in {".tif", ".geotiff", ".tiff"})
+    before = sw.read_bytes()
+    for product in (vn, folder):
+        with pytest.raises(GeosoilError) as caught:
+            calibrate(product, sw, ortho=False, overwrite=True)
+        assert caught.value.code == "GS-OUTPUT-INPUT"
+    assert sw.read_bytes() == before
+
+
 def geosoil_bands(path: Path) -> int:
     with rasterio.open(path) as file:
         return int(file.count)

@@ -75,7 +75,7 @@ def open_image(path: Path) -> Image:
 def _rpcs(dataset: DatasetReader, path: Path) -> RPC | None:
     try:
         rpcs = dataset.rpcs
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise _damaged(path, str(error)) from error
     wrong = None if rpcs is None else _wrong(rpcs)
     if wrong:
