@@ -26,6 +26,8 @@ KINDS = ("none", "log", "log1p", "log10", "sqrt", "boxcox", "yeo-johnson")
 _KNOTS = 4097
 #: Half-width of that table, in spreads of the training values on the transformed scale.
 _REACH = 6.0
+#: Powers below are none: SciPy's Box-Cox takes the logarithm from here on.
+_NO_POWER = 1e-19
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,14 @@ class TargetTransform:
         return np.asarray(np.where(y >= 0, up, -down), np.float64)
 
     def _inverse_boxcox(self, z: Float64) -> Float64:
-        return np.asarray(special.inv_boxcox(_held(z, self.power), self.power), np.float64)
+        return _back(z, self.power)
 
     def _inverse_yeojohnson(self, z: Float64) -> Float64:
         # Two Box-Cox curves, mirrored at zero; each is held where it has a value.
         found = np.empty_like(z)
         up = z >= 0
-        found[up] = special.inv_boxcox(_held(z[up], self.power), self.power) - 1
-        found[~up] = 1 - special.inv_boxcox(_held(-z[~up], 2 - self.power), 2 - self.power)
+        found[up] = _back(z[up], self.power) - 1
+        found[~up] = 1 - _back(-z[~up], 2 - self.power)
         return found
 
     def mean(self, scaled: ArrayLike, residuals: ArrayLike) -> Float64:
@@ -240,6 +242,12 @@ def _power(values: Float64, kind: str) -> float:
     if kind == "boxcox":
         return float(stats.boxcox_normmax(values, method="mle"))
     return float(stats.yeojohnson_normmax(values))
+
+
+def _back(z: Float64, power: float) -> Float64:
+    """Back from Box and Cox's scale; of a power next to nothing from the logarithm, which SciPy goes to with it."""
+    power = 0.0 if abs(power) < _NO_POWER else power
+    return np.asarray(special.inv_boxcox(_held(z, power), power), np.float64)
 
 
 def _held(z: Float64, power: float) -> Float64:

@@ -18,7 +18,7 @@ CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
 CASES = json.loads((CORPUS / "cases.json").read_text(encoding="utf-8"))
 #: Fresh cases of each kind.
 FRESH = 8
-SECONDS, BYTES = 5.0, 2**30
+SECONDS, BYTES = 10.0, 2**30
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -40,6 +40,8 @@ def test_fitted_powers_equal_scipy() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-1.5, 3.5), st.floats(-20, 20))
+@example(5e-324, 1.0)
+@example(2.0, -1.0)
 def test_yeo_johnson_comes_back_for_any_power(power: float, y: float) -> None:
     transform = TargetTransform("yeo-johnson", power=power)
     assert transform.inverse(transform.forward([y]))[0] == pytest.approx(y, rel=1e-6, abs=1e-6)
