@@ -95,7 +95,7 @@ def main() -> None:
                 },
                 "share_of_gap_closed": {
                     str(row["model"]): [round(float(row["closed"]), 3), round(float(row["closed_sd"]), 3)]
-                    for _, row in gap.iterrows()
+                    for _, row in gap.dropna(subset=["closed"]).iterrows()
                 },
             },
             indent=1,

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from geosoil.prep.steps import parse_steps
 
@@ -49,6 +49,28 @@ class _Record(BaseModel):
         if isinstance(value, (list, tuple)):
             return [str(one) if isinstance(one, Path) else one for one in value]
         return str(value) if isinstance(value, Path) else value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_words_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        # "yes" and 1 would be taken for true, and "1" and true for 1.
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+        if bool in kinds and not (isinstance(value, bool) or value is None):
+            raise ValueError(f"expected true or false, found {str(value)[:30]!r}")
+        if kinds & {int, float} and not kinds & {bool, str, dict}:
+            words = [one for one in (value if isinstance(value, (list, tuple)) else [value]) if _is_word(one)]
+            if words:
+                raise ValueError(f"expected a number, found {str(words[0])[:30]!r}")
+        return value
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, (str, bool))
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    return {get_origin(annotation) or annotation}.union(*(_kinds(one) for one in get_args(annotation)))
 
 
 class PropertyConfig(_Record):
@@ -397,7 +419,7 @@ class CompareConfig(_Record):
     spectra: tuple[SpectraKind, ...] = Field(
         ("laboratory", "satellite", "generated", "mixed"), description="spectra to compare, in a study of spectra"
     )
-    heads: tuple[HeadKind | Literal["resnet", "cnn"], ...] = Field(
+    heads: tuple[Literal[HeadKind, "resnet", "cnn"], ...] = Field(
         ("plsr", "svr"), description="regressions to compare on them; networks along the bands with a library only"
     )
     fusions: tuple[FusionKind, ...] = Field((), description="other ways of fusion to compare, such as pds, epo, vae")

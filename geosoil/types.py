@@ -177,6 +177,34 @@ class WindowReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory that reading windows takes, bytes.
+
+    Attributes
+    ----------
+    own : int
+        At most, on the thread that reads a window; the window is part of it.
+    kept : int
+        What open files of a thread keep besides, also between two windows.
+    shared : int
+        What all threads keep together besides.
+    """
+
+    own: int
+    kept: int = 0
+    shared: int = 0
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A `WindowReader` that tells what its windows take; of others the memory is planned as two windows."""
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """Memory of reading windows of so many rows and columns, all bands."""
+        ...
+
+
 @dataclass(frozen=True)
 class Opened:
     """A source of bands on one grid, no pixel of it read.

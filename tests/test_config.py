@@ -71,3 +71,29 @@ def test_every_choice_of_the_fusion_can_be_made_in_a_study() -> None:
     chosen = {"hidden": (32, 16), "widths": (1.0, 2.0), "base": "linear", "unbiased": True, "batch": 8}
     study = Study(name="clay", property="clay", fusion={"kind": "vae", **chosen})
     assert study.fusion.changes() == chosen
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "expected"),
+    [
+        ("compare", "losses", "yes", "expected true or false, found 'yes'"),
+        ("compare", "losses", 1, "expected true or false, found '1'"),
+        ("compare", "heads", ["svm"], "'svm' is not known; did you mean 'svr'?; known: 'plsr', 'svr', 'rf', 'fd-rf'"),
+        ("fusion", "scale_output", "on", "expected true or false, found 'on'"),
+        ("fusion", "mmd", True, "expected a number, found 'True'"),
+        ("fusion", "kld", "0.5", "expected a number, found '0.5'"),
+        ("fusion", "widths", [1, "2"], "expected a number, found '2'"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_in_one_line(table: str, key: str, value: object, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Study(**{table: {key: value}})
+    assert caught.value.code == "GS-STUDY"
+    (line,) = caught.value.details
+    assert line.startswith(f"{table}.{key}")
+    assert f": {expected}" in line
+
+
+def test_whole_numbers_and_switched_off_rules_are_no_wrong_types() -> None:
+    study = Study(fusion={"mmd": 1, "widths": [1, 2.5]}, masks={"rules": {"ndvi": False}}, compare={"losses": True})
+    assert (study.fusion.mmd, study.fusion.widths, study.masks.rules) == (1.0, (1.0, 2.5), {"ndvi": None})

@@ -15,9 +15,11 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 
 from geosoil.errors import UsageError, listing
+from geosoil.types import Footprint
 
 from .gdal import gdal_env
 from .grids import same_crs
+from .stack import footprint_of
 
 if TYPE_CHECKING:
     from geosoil.types import Float32, Float64, Int64, WindowReader
@@ -32,10 +34,12 @@ RESAMPLING = ("nearest", "bilinear", "cubic", "average", "mode")
 
 # Ways that weigh several cells by a kernel round the nearest.
 _SPREADING = frozenset({"bilinear", "cubic"})
-# Most source cells (all bands together) held for one warp: 128 MiB of float32.
-_MOST_CELLS = 2**25
+# Most source cells (all bands together) held for one warp: 64 MiB of float32, which GDAL holds three times over.
+_MOST_CELLS = 2**24
 # Error of the coordinates in source cells. Zero would be exact too, but rasterio 1.4 does not take it.
 _EXACT = 1e-9
+# Longer than a window's edge may be what surrounds it on a grid that is turned against it: neighbouring zones of UTM.
+_TURNED = 1.15
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class Aligned:
         out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
         for way in dict.fromkeys(self.resampling[band] for band in bands):
             places = [place for place, band in enumerate(bands) if self.resampling[band] == way]
-            out[places] = self._warp(values[places], window, rows, cols, way, scale)
+            chosen = values if len(places) == len(bands) else values[places]
+            out[places] = self._warp(chosen, window, rows, cols, way, scale)
         if np.isnan(values).any():
             self._keep_gaps(out, values, bands, window, rows, cols, scale)
         return out
@@ -126,13 +131,34 @@ class Aligned:
 
     def scale(self) -> tuple[float, float]:
         """Target cells a source cell, along columns and rows, in the middle of the target; at most 1."""
+        across, down = self._steps()
+        return min(1.0, 1.0 / across), min(1.0, 1.0 / down)
+
+    def _steps(self) -> tuple[float, float]:
+        """Source cells a target cell, along columns and rows, in the middle of the target."""
         rows, cols = self.target.shape
         middle = np.array([[cols / 2, rows / 2], [cols / 2 + 1, rows / 2], [cols / 2, rows / 2 + 1]])
         at = self._to_source(middle[:, 0], middle[:, 1])
         if not np.isfinite(at).all():
             return 1.0, 1.0
         steps = np.hypot(at[:, 1] - at[:, 0], at[:, 2] - at[:, 0])
-        return min(1.0, 1.0 / float(steps[0])), min(1.0, 1.0 / float(steps[1]))
+        return float(steps[0]), float(steps[1])
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """See `types.Measured`."""
+        bands, height, width = self.reader.shape
+        steps, scale = self._steps(), self.scale()
+        # As `_source_window` has it, with room for grids that are turned against each other.
+        tall, wide = (
+            min(size, math.ceil(_TURNED * step * cells) + 2 * _room(one))
+            for size, step, cells, one in zip((height, width), steps[::-1], (rows, cols), scale[::-1], strict=True)
+        )
+        inner = footprint_of(self.reader, tall, wide)
+        share = min(1.0, _MOST_CELLS / (bands * tall * wide))
+        # What is read, GDAL's file of it and what it warps from, and where it is missing; the window, what GDAL warps
+        # and hands on of it, and the nearest cells, which say where a kernel has to leave gaps.
+        source, target = bands * tall * wide * share, bands * rows * cols
+        return replace(inner, own=int(share * inner.own + 9 * source + 4 * 4 * target))
 
     def _halves(
         self,
@@ -181,8 +207,7 @@ class Aligned:
             return None
         spans = []
         for axis, size in ((1, self.source.shape[0]), (0, self.source.shape[1])):
-            # The cubic kernel reaches two cells of the coarser grid; two more for the rounding of the border.
-            room = math.ceil(2 / scale[axis]) + 2
+            room = _room(scale[axis])
             first, last = math.floor(at[axis].min()) - room, math.ceil(at[axis].max()) + room
             first, last = max(first, 0), min(last, int(size))
             if last <= first:
@@ -246,6 +271,11 @@ class Aligned:
             return source, target
         shift = Affine.translation(-target.c, -target.f)
         return shift * source, shift * target
+
+
+def _room(scale: float) -> int:
+    """Source cells round a window: the cubic kernel reaches two cells of the coarser grid; two more for rounding."""
+    return math.ceil(2 / scale) + 2
 
 
 def _apply(affine: Affine, x: Float64, y: Float64) -> tuple[Float64, Float64]:

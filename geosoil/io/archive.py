@@ -8,10 +8,11 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
+import struct
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,7 +25,7 @@ from geosoil.types import PathLike, Progress, as_path, quiet
 from .addresses import short_name
 from .atomic import output_error
 
-__all__ = ["SUFFIXES", "Member", "is_archive", "matches", "members", "nothing_expected", "unpack"]
+__all__ = ["SUFFIXES", "Member", "is_archive", "members", "unpack", "unpacked"]
 
 #: Names of archives that are looked into.
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
@@ -33,13 +34,18 @@ MOST_MEMBERS = 10_000
 MOST_BYTES = 20 * 2**30
 #: Most bytes that come out for each that goes in; integer images give 2 to 4.
 MOST_RATIO = 100.0
-#: Largest side file whose content `members` gives, bytes.
-MOST_CONTENT = 50 * 2**20
+#: Bytes that are kept at each end of a file, and on each side of a TIFF's directory, where headers are enough; lists of
+#: 300,000 strips have 5 MB.
+HEADER_BYTES = 16 * 2**20
 
 # Up to here a ratio says nothing: images of a few zeros pack very well.
 _RATIO_FROM = 16 * 2**20
 # Most bytes between the content of two entries: headers, long names, padding.
 _MOST_HEADER = 2**20
+# Most bytes that are written where headers are enough.
+_MOST_HEADERS = 2**30
+# Signatures of TIFF and BigTIFF: how the place of the first directory is written, and where.
+_DIRECTORY = {b"II*\0": ("<I", 4), b"MM\0*": (">I", 4), b"II+\0": ("<Q", 8), b"MM\0+": (">Q", 8)}
 # Disk space that is left alone, bytes.
 _RESERVE = 64 * 2**20
 _PIECE = 2**20
@@ -55,13 +61,10 @@ class Member:
         Where it stands in the archive.
     size : int
         Bytes.
-    content : bytes or None
-        What is in it, where that was asked for and is small.
     """
 
     path: str
     size: int
-    content: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +91,6 @@ def is_archive(address: str) -> bool:
 def members(
     archive: PathLike,
     *,
-    contents: Sequence[str] = (),
     most_members: int = MOST_MEMBERS,
     most_bytes: int = MOST_BYTES,
     most_ratio: float = MOST_RATIO,
@@ -99,8 +101,6 @@ def members(
     ----------
     archive : path
         A tar file, compressed by gzip or not.
-    contents : sequence of str
-        Patterns such as ``*.xml``, in any case: files whose content is wanted, if they have up to 50 MB.
     most_members, most_bytes, most_ratio
         As in `unpack`.
 
@@ -111,9 +111,8 @@ def members(
     """
     path = as_path(archive)
     limits = _Limits(most_members, most_bytes, most_ratio)
-    for info, data in _files(path, limits, quiet):
-        wanted = matches(PurePosixPath(info.name).name, contents) and info.size <= MOST_CONTENT
-        yield Member(info.name, info.size, b"".join(_pieces(path, data)) if wanted else None)
+    for info, _ in _files(path, limits, quiet):
+        yield Member(info.name, info.size)
 
 
 def unpack(
@@ -160,33 +159,83 @@ def unpack(
     OutputError
         ``GS-NO-SPACE``, ``GS-OUTPUT-EXISTS``, ``GS-NOT-WRITABLE``.
     """
-    path, folder = as_path(archive), as_path(folder)
     limits = _Limits(most_members, most_bytes, most_ratio)
+    return list(_unpack(as_path(archive), as_path(folder), expected, limits, progress))
+
+
+@contextmanager
+def unpacked(
+    archive: PathLike, parent: PathLike, *, expected: Sequence[str], headers: bool = False, progress: Progress = quiet
+) -> Iterator[Path]:
+    """The expected files of an archive, in a folder of its name in `parent`; see `unpack`.
+
+    What is raised in the block names the archive and the files in it, and not the folder, which will be gone.
+
+    Parameters
+    ----------
+    headers : bool
+        Whether the files are only to be opened. Of large ones no more than their ends and the directory of a TIFF are
+        written, at most 64 MiB; the rest reads as zeros. The archive itself is read to its end.
+
+    Raises
+    ------
+    GeosoilError
+        As `unpack`, and what is raised in the block.
+    """
+    path = as_path(archive)
+    folder = as_path(parent) / path.name
+    limits = _Limits(MOST_MEMBERS, MOST_BYTES, MOST_RATIO)
+    files = _unpack(path, folder, expected, limits, progress, headers=headers)
+    try:
+        yield folder
+    except GeosoilError as error:
+        places = {str(one): f"{path}/{inside}" for one, inside in files.items()}
+        raise _told_of(error, {**places, str(folder): str(path)}) from error
+
+
+def _told_of(error: GeosoilError, places: Mapping[str, str]) -> GeosoilError:
+    """The error with other paths in the place of some."""
+
+    def tell(text: str) -> str:
+        for place in sorted(places, key=len, reverse=True):
+            text = text.replace(place, places[place])
+        return text
+
+    details = [tell(one) for one in error.details]
+    return type(error)(tell(error.message), code=error.code, details=details, hint=tell(error.hint))
+
+
+def _unpack(
+    path: Path, folder: Path, expected: Sequence[str], limits: _Limits, progress: Progress, *, headers: bool = False
+) -> dict[Path, str]:
+    """The files that were written, with their paths in the archive."""
     with _workspace(folder) as work:
-        found: dict[str, Path] = {}
+        found: dict[str, str] = {}
+        written = 0
         for info, data in _files(path, limits, progress):
             name = PurePosixPath(info.name).name
-            if not matches(name, expected):
+            if not _matches(name, expected):
                 continue
-            if name.lower() in found:
+            if name.lower() in {one.lower() for one in found}:
                 raise _refused(path, "holds two files of one name", "TWICE", [f"name: {name}"], "unpack it by hand")
-            found[name.lower()] = work / name
-            _check_room(folder, name, info.size)
-            _copy(_pieces(path, data), work / name)
+            found[name] = info.name
+            size = min(info.size, 4 * HEADER_BYTES) if headers else info.size
+            written += size
+            if headers and written > _MOST_HEADERS:
+                limit = f"limit: {_MOST_HEADERS} bytes of headers"
+                raise _refused(path, "holds far more files than a product", "BYTES", [limit], _HOSTILE)
+            _check_room(folder, name, size)
+            _copy(_pieces(path, data), work / name, info.size, headers=headers)
         if not found:
-            raise nothing_expected(path, expected)
-        return _settle(list(found.values()), folder)
+            raise _refused(
+                path, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"],
+                "name the archive that the provider delivered, or unpack it and name the product's folder",
+            )  # fmt: skip
+        settled = _settle([work / name for name in found], folder)
+        return dict(zip(settled, found.values(), strict=True))
 
 
-def nothing_expected(archive: Path, expected: Sequence[str]) -> InputError:
-    """The error of an archive with none of the files that are expected."""
-    return _refused(
-        archive, "holds none of the files expected", "EMPTY", [f"expected: {listing(expected)}"],
-        "name the archive that the provider delivered, or unpack it and name the product's folder",
-    )  # fmt: skip
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
+def _matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name fits one of the patterns, in any case."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
@@ -367,13 +416,31 @@ def _check_room(folder: Path, name: str, size: int) -> None:
         )
 
 
-def _copy(pieces: Iterator[bytes], path: Path) -> None:
+def _copy(pieces: Iterator[bytes], path: Path, size: int, *, headers: bool) -> None:
+    """Write a file of so many bytes, or what is needed to open it."""
     try:
         with path.open("xb") as file:
+            at, kept = 0, [(0, size)]
             for piece in pieces:
-                file.write(piece)
+                if headers and at == 0:
+                    kept = _header_spans(piece, size)
+                if any(first < at + len(piece) and at < last for first, last in kept):
+                    file.seek(at)
+                    file.write(piece)
+                at += len(piece)
+            file.truncate(at)
     except OSError as error:
         raise output_error(path, error) from error
+
+
+def _header_spans(start: bytes, size: int) -> list[tuple[int, int]]:
+    """First byte, and one past the last, of the parts of a file that tell what is in it: ends, a TIFF's directory."""
+    spans = [(0, HEADER_BYTES), (size - HEADER_BYTES, size)]
+    form, place = _DIRECTORY.get(start[:4], ("", 0))
+    if form and len(start) >= 16:
+        (directory,) = struct.unpack_from(form, start, place)
+        spans.append((directory - HEADER_BYTES, directory + HEADER_BYTES))
+    return spans
 
 
 @contextmanager

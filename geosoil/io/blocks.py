@@ -7,14 +7,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Cut", "read_blocks", "shared_blocks", "shares_blocks"]
+__all__ = ["Blocked", "Cut", "read_blocks", "shared_blocks", "shares_blocks"]
 
 #: ``read(rows, columns)`` to stored numbers (bands, h, w).
 Read = Callable[[tuple[int, int], tuple[int, int]], "NDArray[Any]"]
@@ -35,6 +35,15 @@ class Cut:
     rows: int
     columns: int
     bytes: int
+
+
+@runtime_checkable
+class Blocked(Protocol):
+    """A `types.WindowReader` that shares the blocks of its files."""
+
+    def blocks(self) -> Cut | None:
+        """How they are cut, each as large as the largest; None where none is."""
+        ...
 
 
 class _Blocks:

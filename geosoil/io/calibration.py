@@ -28,6 +28,8 @@ __all__ = ["RADIANCE_UNITS", "calibrate", "radiance_factor", "sparse_windows"]
 RADIANCE_UNITS = "W m-2 sr-1 um-1"
 #: 99th percentiles between which reflectance lies, whatever is on the ground.
 _REFLECTANCE = (1e-3, 2.0)
+#: 99th percentile below which no scale that is asked for counts where the file itself gives more; dark water has 0.02.
+_DARKEST = 0.01
 #: What whole numbers are divided by where nothing states it.
 _USUAL = 10_000.0
 #: Radiance of sunlit land in the visible is above the first in W m-2 sr-1 um-1, and above the second in
@@ -190,17 +192,21 @@ def _meaning(file: RasterFile, sample: _Sample, words: Mapping[str, str], scale:
     own = tuple(one.scale for one in file.formats), tuple(one.offset for one in file.formats)
     plain = (1.0,) * len(file.formats), (0.0,) * len(file.formats)
     stated = _stated_scale(words, where)
-    if scale is not None:
-        notes = () if said in {None, "reflectance"} else (f"the header says {said}; taken as reflectance, as asked",)
-        meaning = _divided(scale, plain, _ASKED, notes)
-        _check_reflectance(meaning, sample, plain, where)
-        return meaning
     if stated is not None:
         meaning = _divided(stated, plain, "the reflectance scale factor of the header", _disagreement(own, stated))
     elif own != plain:
         meaning = _scaled(sample, said, own)
     else:
         meaning = _guessed(sample, said, plain)
+    if scale is not None:
+        notes = () if said in {None, "reflectance"} else (f"the header says {said}; taken as reflectance, as asked",)
+        asked = _divided(scale, plain, _ASKED, notes)
+        _check_reflectance(asked, sample, plain, where)
+        _check_against(asked, meaning, sample, where)
+        if (stated is not None or own != plain) and meaning.scaling != asked.scaling:
+            note = f"the file states that {meaning.how}: taken as reflectance x {scale:g}, as asked"
+            return replace(asked, notes=(*notes, note))
+        return asked
     if meaning.quantity == "reflectance":
         _check_reflectance(meaning, sample, plain, where)
     return meaning
@@ -324,6 +330,24 @@ def _check_reflectance(meaning: _Meaning, sample: _Sample, plain: _Scaling, wher
     )
 
 
+def _check_against(asked: _Meaning, told: _Meaning, sample: _Sample, where: str) -> None:
+    """Refuse a scale that makes next to nothing of what is reflectance by the file itself."""
+    high, own = sample.high(asked.scaling), sample.high(told.scaling)
+    if high is None or own is None or told.quantity != "reflectance":
+        return
+    if high < _DARKEST <= own <= _REFLECTANCE[1]:
+        raise InputError(
+            f"{short_name(where)} is too dark for reflectance at the scale asked for",
+            code="GS-SCALE",
+            details=[
+                f"file: {redact(where)}",
+                f"with --scale: {asked.how}; 99th percentile of a sparse sample {high:.4g}",
+                f"without: {told.how}; 99th percentile {own:.4g}",
+            ],
+            hint="leave --scale out; in a study: scale under [scene]; from Python: scale",
+        )
+
+
 def radiance_factor(text: str) -> float | None:
     """What radiance in a unit is multiplied by to be in W m-2 sr-1 um-1; None where the text names no such unit.
 
@@ -349,22 +373,30 @@ def _in_our_unit(meaning: _Meaning, sample: _Sample, bands: Bands, words: Mappin
     for text in (*(words.get(name, "") for name in ("data units", "units", "radiance units", "unit")), title):
         factor = radiance_factor(text)
         if factor is not None:
-            stated = f"radiance in {text.strip('{} ')} is multiplied by {factor:g} to {RADIANCE_UNITS}"
-            return _times(meaning, factor, stated) if factor != 1 else meaning
+            return _times(meaning, factor, text.strip("{} "))
     visible = [place for place in sample.bands if 500 <= bands.wavelength_nm[place] <= 700]
     high = sample.high(meaning.scaling, visible) if visible else None
     if high is None:
-        return _times(meaning, 1.0, f"no unit of the radiance is stated: taken as {RADIANCE_UNITS}")
+        return _assumed(meaning, 1.0, RADIANCE_UNITS, "no unit of the radiance is stated")
     found = f"no unit of the radiance is stated; between 500 and 700 nm it reaches {high:.3g}"
     if high > _BRIGHT:
-        return _times(meaning, 1.0, f"{found}: taken as {RADIANCE_UNITS}")
+        return _assumed(meaning, 1.0, RADIANCE_UNITS, found)
     unit, factor = ("uW cm-2 sr-1 nm-1", 10.0) if high > _DIM else ("W m-2 sr-1 nm-1", 1000.0)
-    return _times(meaning, factor, f"{found}: taken as {unit} and multiplied by {factor:g} to {RADIANCE_UNITS}")
+    return _assumed(meaning, factor, unit, found)
 
 
-def _times(meaning: _Meaning, factor: float, note: str) -> _Meaning:
+def _assumed(meaning: _Meaning, factor: float, unit: str, found: str) -> _Meaning:
+    return replace(_times(meaning, factor, unit), notes=(*meaning.notes, f"{found}: taken as {unit}"))
+
+
+def _times(meaning: _Meaning, factor: float, unit: str) -> _Meaning:
+    """Radiance of another unit, of which one is so many of ours."""
+    if factor == 1:
+        return meaning
+    plain = set(meaning.scaling[0]) == {1.0} and set(meaning.scaling[1]) == {0.0}
+    before = "value = stored number" if plain else f"{meaning.how}, then"
     scale, offset = (tuple(one * factor for one in part) for part in meaning.scaling)
-    return replace(meaning, scaling=(scale, offset), notes=(*meaning.notes, note))
+    return replace(meaning, scaling=(scale, offset), how=f"{before} x {factor:g} (from {unit})")
 
 
 def _check_byte_order(sample: _Sample, where: str) -> None:

@@ -19,7 +19,8 @@ from .calibration import calibrate
 from .gaofen.names import join_of
 from .headers import Tags, open_told
 from .interleave import check_order
-from .rasterfile import FileStack, RasterFile
+from .rasterfile import RasterFile
+from .stack import Stack
 from .stores import is_store
 from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
 
@@ -32,8 +33,10 @@ _NO_MAP_HINT = (
     "it is a cube in sensor geometry: put it on a map first, as geosoil calibrate PRODUCT OUT.tif does without "
     "--no-ortho;\nor warp it by its control points or geolocation with gdalwarp"
 )
-#: Wavelength at the end of a name, as GDAL and others write it behind the band's own name.
-_IN_NAME = re.compile(r"\s*\(\s*[\d.]+ ?(nm|um|µm|nanomet(er|re)s?|micromet(er|re)s?)\s*\)$", re.IGNORECASE)
+_WAVELENGTH = r"[\d.]+ ?(nm|[uµμ]m|nanomet(er|re)s?|micro(n|met(er|re))s?)"
+#: Wavelength at the end of a name, as GDAL and others write it behind the band's own name; or as all of the name.
+_IN_NAME = re.compile(rf"\s*\(\s*{_WAVELENGTH}\s*\)$", re.IGNORECASE)
+_AS_NAME = re.compile(_WAVELENGTH, re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class RasterReader:
         notes = () if file.geobox.crs is not None else (SENSOR_GEOMETRY,)
         if spectral is None:
             facts: dict[str, Any] = {"notes": notes} if notes else {}
-            return Opened(address, Bands(file.names), file.geobox, FileStack((file,)), (redact(address),), facts)
+            return Opened(address, Bands(file.names), file.geobox, Stack((file,)), (redact(address),), facts)
         return _cube(file, spectral, words, self.scale, notes)
 
     def _is_cube(self, address: str) -> bool:
@@ -186,24 +189,35 @@ def _cube(
     known = facts_of(words)
     longer = "enmap" in known.get("sensor", "").lower()
     join = join_of(known.get("sensor", ""))
-    bands, joins = mark_overlaps(spectral.bands(_names(file, words)), "longer" if longer else "middle", join_nm=join)
+    bands = spectral.bands(_names(file, words, spectral.wavelength_nm))
+    bands, joins = mark_overlaps(bands, "longer" if longer else "middle", join_nm=join)
     check_order(file, bands)
     file, facts = calibrate(file, bands, words, scale)
     facts = {**known, **facts, "notes": (*notes, *spectral.notes, *facts["notes"], *joins)}
-    return Opened(address, bands, file.geobox, FileStack((file,)), (redact(address),), facts)
+    return Opened(address, bands, file.geobox, Stack((file,)), (redact(address),), facts)
 
 
-def _names(file: RasterFile, words: Mapping[str, str]) -> tuple[str, ...]:
-    """The bands' own names, without the wavelengths behind them; B1, B2 and so on for bands without any."""
+def _names(file: RasterFile, words: Mapping[str, str], wavelength_nm: Sequence[float]) -> tuple[str, ...]:
+    """The bands' own names, without the wavelengths behind them.
+
+    Bands that are named by their wavelength alone are called like 418.24 nm, those without any name B1, B2 and so on;
+    these too where two detectors have the same wavelengths.
+    """
     listed = [name.strip() for name in words.get("band names", "").strip("{} \n").split(",")]
     if len(listed) == len(file.names) and len(set(listed)) == len(listed) and all(listed):
         return tuple(listed)
     base = stem(file.handle.address)
-    made_up = [f"{base}_{one.index}" for one in file.formats]
-    short = [
-        f"B{one.index}" if name == other else _IN_NAME.sub("", name)
-        for name, other, one in zip(file.names, made_up, file.formats, strict=True)
-    ]
+    # Bands of an ENVI header without names and units are called after its list of wavelengths by GDAL.
+    bare = set(re.findall(r"[\d.]+", words.get("wavelength", "")))
+    told = [f"{nm:.6g} nm" for nm in wavelength_nm]
+    distinct = len(set(told)) == len(told)
+    short = []
+    for name, nm, one in zip(file.names, told, file.formats, strict=True):
+        by_wavelength = name in bare or _AS_NAME.fullmatch(name)
+        if name == f"{base}_{one.index}" or (by_wavelength and not distinct):
+            short.append(f"B{one.index}")
+        else:
+            short.append(nm if by_wavelength else _IN_NAME.sub("", name))
     return tuple(short) if len(set(short)) == len(short) and all(short) else file.names
 
 

@@ -16,7 +16,8 @@ from geosoil.types import Opened
 
 from .addresses import is_remote, short_name
 from .headers import open_raster
-from .rasterfile import BandFormat, FileStack, RasterFile
+from .rasterfile import BandFormat, RasterFile
+from .stack import Stack
 from .wavelengths import Spectral, mark_overlaps
 
 __all__ = ["EnMAP"]
@@ -57,7 +58,7 @@ class EnMAP:
         spectral, formats = _bands(root, metadata, file)
         names = [f"B{one.index}" for one in formats]
         bands, notes = mark_overlaps(spectral.bands(names), "longer")
-        reader = FileStack((replace(file, names=tuple(names), formats=formats),))
+        reader = Stack((replace(file, names=tuple(names), formats=formats),))
         facts = {**_facts(root), "notes": (*spectral.notes, *notes)}
         return Opened(str(image), bands, file.geobox, reader, (str(image), str(metadata)), facts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -10,15 +10,15 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from geosoil.types import WindowReader
+from geosoil.types import Footprint, WindowReader
 
-from .blocks import Cut
-from .rasterfile import FileStack
+from .blocks import Blocked, Cut
+from .stack import Stack, footprint_of
 
 if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
-__all__ = ["cut_of_files", "footprint", "kept_by_files", "lazy_array", "reader_of"]
+__all__ = ["cut_of_files", "footprint", "lazy_array", "reader_of"]
 
 
 @dataclass(frozen=True)
@@ -87,28 +87,24 @@ def lazy_array(reader: WindowReader, chunks: int) -> da.Array:
     return array
 
 
-def footprint(array: Any, *, by_cells: bool = False) -> tuple[float, int]:
-    """Memory of reading windows: how often each is held, and bytes for each of its rows that all threads share.
+def footprint(array: Any, rows: int, cols: int, *, by_cells: bool = False) -> Footprint:
+    """Memory of reading windows of so many rows and columns.
 
-    With `by_cells`, those that can be are read as their cells are asked for.
+    With `by_cells`, windows that can be are read as their cells are asked for.
     """
     reader = reader_of(array) if isinstance(array, da.Array) else None
-    if not isinstance(reader, FileStack):
-        return 2, 0
-    copies, shared = reader.footprint()
-    return (0 if by_cells and reader.cells((0, 1), (0, 1)) is not None else copies), shared
-
-
-def kept_by_files(array: Any) -> int:
-    """Bytes that the open files of each thread keep, besides the windows that it reads."""
-    reader = reader_of(array) if isinstance(array, da.Array) else None
-    return reader.kept() if isinstance(reader, FileStack) else 0
+    if reader is None:
+        # The chunks, or what is cut from them, and the window that they make.
+        return Footprint(2 * 4 * array.shape[0] * rows * cols)
+    found = footprint_of(reader, rows, cols)
+    by_cells = by_cells and isinstance(reader, Stack) and reader.cells((0, 1), (0, 1)) is not None
+    return replace(found, own=0) if by_cells else found
 
 
 def cut_of_files(array: Any) -> Cut | None:
     """How the files behind an array are cut into blocks that are decoded as a whole; None where none is."""
     reader = reader_of(array) if isinstance(array, da.Array) else None
-    return reader.cut() if isinstance(reader, FileStack) else None
+    return reader.blocks() if isinstance(reader, Blocked) else None
 
 
 def reader_of(array: da.Array) -> WindowReader | None:

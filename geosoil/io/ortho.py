@@ -24,7 +24,7 @@ from .align import Aligned
 from .gdal import gdal_env
 from .grids import parse_crs, show_crs, show_grid
 from .headers import open_raster
-from .rasterfile import FileStack
+from .stack import Stack
 
 if TYPE_CHECKING:
     from rasterio.rpc import RPC
@@ -125,7 +125,7 @@ def open_heights(dem: PathLike | None, rpcs: RPC) -> tuple[HeightModel, tuple[st
             details=[f"file: {redact(str(dem))}", f"bands: {listing(file.names, 5)}"],
             hint="give a raster of one band, heights in m",
         )
-    return HeightModel(float(rpcs.height_off), FileStack((file,)), file.geobox, redact(str(dem))), ()
+    return HeightModel(float(rpcs.height_off), Stack((file,)), file.geobox, redact(str(dem))), ()
 
 
 def _transformer(rpcs: RPC) -> RPCTransformer:

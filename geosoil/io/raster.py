@@ -17,7 +17,7 @@ from odc.geo.xr import xr_coords
 from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.registry import reader_for
-from geosoil.types import Opened, PathLike
+from geosoil.types import Opened, PathLike, WindowReader
 
 from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
@@ -26,7 +26,7 @@ from .gaofen.names import join_of
 from .grids import refuse_mismatch, same_crs, same_grid, show_grid
 from .lazy import lazy_array, reader_of
 from .products import addresses_of
-from .rasterfile import FileStack
+from .stack import Stack
 from .stores import cube_of, facts_of
 from .variables import Cube
 from .wavelengths import mark_overlaps
@@ -189,7 +189,7 @@ def _open(address: str, crs: str | None, mapped: bool = True, how: RasterReader 
 
 def _check_heeded(parts: Sequence[Opened]) -> None:
     """Refuse settings of one raster file that would be heeded by none or several, or by one without wavelengths."""
-    files = [part for part in parts if isinstance(part.reader, FileStack)]
+    files = [part for part in parts if isinstance(part.reader, Stack)]
     if len(files) != 1 or not files[0].bands.wavelength_nm:
         raise UsageError(
             "wavelengths and scale are settings of one raster file that has wavelengths",
@@ -279,15 +279,15 @@ def _stacked(parts: Sequence[Opened]) -> list[Opened]:
     for part in parts:
         last = found[-1] if found else None
         if last is not None and _join(last, part):
-            files = cast(FileStack, last.reader).files + cast(FileStack, part.reader).files
-            found[-1] = replace(last, bands=_merged([last.bands, part.bands]), reader=FileStack(files))
+            reader = Stack.of([last.reader, part.reader])
+            found[-1] = replace(last, bands=_merged([last.bands, part.bands]), reader=reader)
         else:
             found.append(part)
     return found
 
 
 def _join(last: Opened, part: Opened) -> bool:
-    both_files = isinstance(last.reader, FileStack) and isinstance(part.reader, FileStack)
+    both_files = isinstance(last.reader, Stack) and isinstance(part.reader, Stack)
     return both_files and same_grid(last.geobox, part.geobox)
 
 
@@ -371,14 +371,16 @@ def _chosen(parts: Sequence[Opened], wanted: Sequence[str]) -> list[Opened]:
     return found
 
 
-def _data(part: Opened, chunks: int) -> da.Array:
-    # The user's own arrays keep their chunks and their graph; all else is read window by window.
-    return part.reader.array if isinstance(part.reader, Cube) else lazy_array(part.reader, chunks)
+def _data(readers: Sequence[WindowReader], chunks: int) -> da.Array:
+    # The user's own arrays keep their chunks and their graph; all else is read window by window, as one.
+    if any(isinstance(reader, Cube) for reader in readers):
+        arrays = [one.array if isinstance(one, Cube) else lazy_array(one, chunks) for one in readers]
+        return arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
+    return lazy_array(readers[0] if len(readers) == 1 else Stack.of(readers), chunks)
 
 
 def _scene(parts: Sequence[Opened], grid: GeoBox, chunks: int, attrs: Mapping[str, Any]) -> xr.DataArray:
-    arrays = [_data(part, chunks) for part in parts]
-    data = arrays[0] if len(arrays) == 1 else da.concatenate(arrays)
+    data = _data([part.reader for part in parts], chunks)
     coords: dict[Any, Any] = {**xr_coords(grid, dims=("y", "x")), **_merged([part.bands for part in parts]).coords()}
     # Named, as xarray would else show dask's name of the data.
     return xr.DataArray(data, dims=("band", "y", "x"), coords=coords, name="scene", attrs=dict(attrs))

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from geosoil.errors import InputError, listing
 from geosoil.kernels.decode import EDGE
+from geosoil.types import Footprint
 
 from .addresses import redact, short_name
 from .blocks import Cut, read_blocks, shares_blocks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Float32, Int64
 
-__all__ = ["BandFormat", "FileStack", "RasterFile"]
+__all__ = ["BandFormat", "MappedCells", "RasterFile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,29 @@ class RasterFile:
         """How the bands of a mapped file become values."""
         return _decoding(self.formats, np.dtype("float32" if self.raw is None else self.raw.dtype))
 
-    def footprint(self) -> tuple[float, int]:
-        """See `FileStack.footprint`."""
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        rows, cols = self.geobox.shape
+        return len(self.names), int(rows), int(cols)
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """See `types.Measured`."""
+        cells = len(self.formats) * rows * cols
         if self.raw is not None and self.is_mapped:
-            return 1, self.raw.held(len(self.formats))
+            return Footprint(4 * cells, shared=self.raw.held(len(self.formats)) * rows)
         # Values, the numbers as they are stored, and a mask as bytes and as truth values.
-        return 1 + self.number / 4 + 0.5 * self.masked, 0
+        return Footprint((4 + self.number + 2 * self.masked) * cells, kept=self.kept)
+
+    def blocks(self) -> Cut | None:
+        """See `blocks.Blocked`."""
+        if self.cut is None or self.masked:
+            return None
+        return Cut(*self.cut, self.cut[0] * self.cut[1] * len(self.formats) * self.number)
+
+    def cells(self, rows: tuple[int, int], cols: tuple[int, int]) -> MappedCells | None:
+        """The cells of a window, to be read as they are asked for; None where the file cannot be read so."""
+        return MappedCells(self, rows, rows, cols) if self.is_mapped else None
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """One windowed read of the bands, on the calling thread.
@@ -166,9 +184,10 @@ class RasterFile:
         height, width = (int(edge) for edge in self.geobox.shape)
         span = (height - rows[1], height - rows[0]) if self.south_up else rows
         try:
-            if self.cut is None or self.masked or not shares_blocks():
+            blocks = self.blocks() if shares_blocks() else None
+            if blocks is None:
                 return self._decoded(indexes, span, cols)
-            blocks = Cut(*self.cut, self.cut[0] * self.cut[1] * len(indexes) * self.number)
+            blocks = replace(blocks, bytes=blocks.bytes // len(self.formats) * len(indexes))
             stored = read_blocks(
                 (self.handle, tuple(indexes)), blocks, (height, width), span, cols,
                 lambda rows, cols: self._decoded(indexes, rows, cols)[0],
@@ -281,62 +300,3 @@ class MappedCells:
                 continue
             some = (edges, np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1]))
             pick_cells(stored, raw.interleave, self.file.planes[bands], (row - top, column), some, how, out)
-
-
-@dataclass(frozen=True)
-class FileStack:
-    """Files on one grid, their bands one after the other; each file is read once a window."""
-
-    files: tuple[RasterFile, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows, columns."""
-        rows, cols = self.files[0].geobox.shape
-        return sum(len(file.names) for file in self.files), int(rows), int(cols)
-
-    def take(self, positions: list[int]) -> FileStack:
-        """The stack with some of its bands, in the order given."""
-        owners = [(file, place) for file in self.files for place in range(len(file.names))]
-        runs: list[tuple[RasterFile, list[int]]] = []
-        for file, place in (owners[position] for position in positions):
-            if runs and runs[-1][0] is file:
-                runs[-1][1].append(place)
-            else:
-                runs.append((file, [place]))
-        return FileStack(tuple(file.take(places) for file, places in runs))
-
-    def cells(self, rows: tuple[int, int], cols: tuple[int, int]) -> MappedCells | None:
-        """The cells of a window, to be read as they are asked for; None where files cannot be read so."""
-        one = self.files[0]
-        return MappedCells(one, rows, rows, cols) if len(self.files) == 1 and one.is_mapped else None
-
-    def footprint(self) -> tuple[float, int]:
-        """Memory of reading: how often a window is held, and bytes for each of its rows that all threads share."""
-        each = [file.footprint() for file in self.files]
-        return max(copies for copies, _ in each), sum(shared for _, shared in each)
-
-    def kept(self) -> int:
-        """Bytes that each thread's open files keep, besides the windows that it reads."""
-        return sum(0 if file.is_mapped else file.kept for file in self.files)
-
-    def cut(self) -> Cut | None:
-        """How the files are cut into blocks, each the largest that one has; None where none is."""
-        cut = [file for file in self.files if file.cut is not None and not file.masked]
-        if not cut:
-            return None
-        rows, columns = (max(edges) for edges in zip(*(file.cut for file in cut if file.cut), strict=True))
-        return Cut(rows, columns, rows * columns * sum(len(file.names) * file.number for file in cut))
-
-    def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
-        """See `lazy.WindowReader`."""
-        if len(self.files) == 1:
-            return self.files[0].read(bands, rows, cols)
-        out = np.empty((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.float32)
-        first = 0
-        for file in self.files:
-            rows_out = np.flatnonzero((bands >= first) & (bands < first + len(file.names)))
-            if len(rows_out):
-                out[rows_out] = file.read(bands[rows_out] - first, rows, cols)
-            first += len(file.names)
-        return out

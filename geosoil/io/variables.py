@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError
+from geosoil.types import Footprint
 
-from .addresses import redact
+from .addresses import is_remote, redact
+from .blocks import Cut, read_blocks, shares_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
     from geosoil.types import Float32, Int64
 
 __all__ = ["Cube", "Variable", "VariableStack"]
+
+#: Rows and columns that are decoded together at least.
+_LEAST = 128
+#: Chunks of a store that are held at the same time for a window, decoded and half as large as they are stored.
+_TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,36 @@ class Variable:
             places_of = np.unravel_index(planes, self.array.shape[:-2])
             values = np.stack([_values(window[tuple(int(p) for p in place)]) for place in zip(*places_of, strict=True)])
         return decode(values, self.array.attrs)
+
+    def footprint(self, rows: int, cols: int) -> int:
+        """Bytes that reading a window takes at most: as stored, as values, where they are missing, and chunks."""
+        first, last = (min(self.planes), max(self.planes)) if self.array.ndim == 3 else (0, len(self.planes) - 1)
+        size = self.array.dtype.itemsize
+        chunks = self._chunks()
+        if not all(chunks):
+            return (last + 1 - first) * rows * cols * (size + 4 + 2)
+        touched = math.prod(
+            1 if edge % cells == 0 else -(-cells // edge) + (cells % edge > 0)
+            for cells, edge in zip((rows, cols), chunks[-2:], strict=True)
+        )
+        chunk = math.prod(chunks) * size
+        return (last + 1 - first) * rows * cols * (size + 4 + 2) + min(touched, _TOGETHER) * 3 * chunk // 2
+
+    def cut(self) -> tuple[int, int] | None:
+        """Rows and columns that are decoded together: chunks, of small ones several; None where there are none."""
+        edges = self._chunks()
+        if not all(edges):
+            return None
+        sizes = zip(edges[-2:], self.array.shape[-2:], strict=True)
+        rows, columns = (edge * -(-min(_LEAST, size) // edge) for edge, size in sizes)
+        return rows, columns
+
+    def _chunks(self) -> list[int]:
+        """Edges of the chunks that are decoded as a whole; 0 along dimensions that have none."""
+        if self.array.chunks is not None:
+            return [max(along) for along in self.array.chunks]
+        told = self.array.encoding.get("preferred_chunks", {})
+        return [int(told.get(dim, 0)) for dim in self.array.dims]
 
     def lazy(self, chunks: int) -> da.Array:
         """The bands as a dask array ``(band, y, x)``."""
@@ -141,11 +179,34 @@ class VariableStack:
             wanted = np.flatnonzero((bands >= first) & (bands < first + len(one.planes)))
             if len(wanted):
                 try:
-                    out[wanted] = one.read(bands[wanted] - first, rows, cols)
+                    out[wanted] = self._window(one, bands[wanted] - first, rows, cols)
                 except Exception as error:  # each engine and codec raises its own kinds
                     raise self._unreadable(self.bands.names[bands[wanted[0]]], rows, cols, error) from error
             first += len(one.planes)
         return out
+
+    def _window(self, one: Variable, places: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
+        """A window of a variable, from blocks that are shared where there is room for them."""
+        cut = one.cut() if shares_blocks() else None
+        if cut is None or is_remote(self.stamp):  # a server is asked for all chunks at once
+            return one.read(places, rows, cols)
+        planes = tuple(np.asarray(one.planes)[places].tolist())
+        return read_blocks(
+            (self.stamp, one.array.name, planes), Cut(*cut, 4 * len(planes) * cut[0] * cut[1]), self.shape[1:],
+            rows, cols, lambda rows, cols: one.read(places, rows, cols),
+        )  # fmt: skip
+
+    def blocks(self) -> Cut | None:
+        """See `blocks.Blocked`."""
+        cuts = [(cut, len(one.planes)) for one in self.variables if (cut := one.cut()) is not None]
+        if not cuts or is_remote(self.stamp):
+            return None
+        rows, columns = (max(edges) for edges in zip(*(cut for cut, _ in cuts), strict=True))
+        return Cut(rows, columns, 4 * rows * columns * sum(planes for _, planes in cuts))
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """See `types.Measured`."""
+        return Footprint(4 * len(self.bands) * rows * cols + max(one.footprint(rows, cols) for one in self.variables))
 
     def _unreadable(self, name: str, rows: tuple[int, int], cols: tuple[int, int], error: Exception) -> InputError:
         return InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, InterruptedRunError, OutputError, ResourceError
 from geosoil.grid.sweep import Stop, listen
 from geosoil.io import ortho as places
-from geosoil.io.archive import is_archive, unpack
+from geosoil.io.archive import is_archive, unpacked
 from geosoil.io.atomic import check_output
 from geosoil.io.envi import FLAASH_UNITS, write_envi
 from geosoil.io.gaofen import EXPECTED, OVERLAP, Product, open_product
@@ -152,13 +152,9 @@ def calibrate(
     stop = Stop()
     with listen(stop), workspace(work or path.parent) as folder:
         tick = _stoppable(progress, stop)
-        opened = open_product(
-            _unpacked(as_path(product), folder, tick),
-            nominal_wavelengths=nominal_wavelengths,
-            join_nm=join_nm,
-            tables=tables,
-        )
-        return _Run(opened, settings, path, folder, tick, overwrite).go()
+        with _unpacked(as_path(product), folder, tick) as found:
+            opened = open_product(found, nominal_wavelengths=nominal_wavelengths, join_nm=join_nm, tables=tables)
+            return _Run(opened, settings, path, folder, tick, overwrite).go()
 
 
 def _images_of(product: Path) -> list[Path]:
@@ -173,12 +169,11 @@ def _images_of(product: Path) -> list[Path]:
     return []
 
 
-def _unpacked(product: Path, folder: Path, progress: Progress) -> Path:
+def _unpacked(product: Path, folder: Path, progress: Progress) -> AbstractContextManager[Path]:
     """The product's folder or image; what an archive holds comes to lie in the folder to work in."""
     if not (is_archive(product.name) and product.is_file()):
-        return product
-    unpack(product, folder / "product", expected=EXPECTED, progress=progress)
-    return folder / "product"
+        return nullcontext(product)
+    return unpacked(product, folder, expected=EXPECTED, progress=progress)
 
 
 def _stoppable(progress: Progress, stop: Stop) -> Progress:

@@ -26,6 +26,7 @@ from geosoil.jobs.pool import run_tasks
 from geosoil.jobs.reading import study_files
 from geosoil.models.loop import device_of
 from geosoil.report.comparison import write_comparison
+from geosoil.report.spectra_comparison import HEADS, STUDIES
 from geosoil.score import score_table
 from geosoil.types import PathLike, Progress, quiet
 
@@ -295,11 +296,11 @@ def _scores(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(found: Comparison) -> str:
-    """RMSE of every model by depth, mean and SD over repeats, for people."""
+    """RMSE of every model by depth, and of ablations on spectra, mean and SD over repeats, for people."""
     lines = []
-    scores = found.scores[(found.scores["study"] == "models") & (found.scores["metric"] == "RMSE")]
-    for (code, scheme), rows in scores.groupby(["property", "scheme"], sort=False):
-        lines.append(f"{code}, {scheme} folds: RMSE, mean and SD over repeats")
+    scores = found.scores[found.scores["study"].isin(["models", *STUDIES]) & (found.scores["metric"] == "RMSE")]
+    for (question, code, scheme), rows in scores.groupby(["study", "property", "scheme"], sort=False):
+        lines.append(f"{code}, {scheme} folds{_asked(found, str(question))}: RMSE, mean and SD over repeats")
         texts = [
             f"{m:.3g}" + (f" ± {s:.2g}" if pd.notna(s) else "") for m, s in zip(rows["mean"], rows["sd"], strict=True)
         ]
@@ -309,3 +310,11 @@ def summary(found: Comparison) -> str:
         lines.append("")
     lines.append(f"tables, plots and report: {found.folder}")
     return "\n".join(lines)
+
+
+def _asked(found: Comparison, question: str) -> str:
+    """What an ablation is of, with its regression; nothing for the main table."""
+    if question not in STUDIES:
+        return ""
+    heads = found.predictions.loc[found.predictions["study"] == question, "head"].unique()
+    return f", {STUDIES[question][0].lower()} ({', '.join(HEADS[head] for head in heads)})"

@@ -35,7 +35,7 @@ from geosoil.models.fusion import FusionSettings
 from geosoil.prep.cars import Cars
 from geosoil.prep.kennard_stone import kennard_stone
 from geosoil.prep.spectra import Preprocess
-from geosoil.report.spectra_comparison import OPTIMISTIC, write_spectra_comparison
+from geosoil.report.spectra_comparison import HEADS, OPTIMISTIC, write_spectra_comparison
 from geosoil.score import score, score_table
 from geosoil.types import PathLike, Progress, quiet
 
@@ -57,8 +57,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-#: How tables call the regressions.
-HEADS = {"plsr": "PLSR", "svr": "SVR", "rf": "RF", "fd-rf": "FD-RF", "dnn": "DNN", "resnet": "ResNet", "cnn": "CNN"}
 #: Fewer samples to test on tell nothing.
 LEAST_HELD_OUT = 10
 #: Seeds that the published protocol searches here; the paper tried 20,000.

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from geosoil.config import RegressionKind, Study
-from geosoil.jobs.compare_spectra import (
-    HEADS,
-    SpectraVariant,
-    partition,
-    run_variants,
-    schemes_of,
-    scores_of,
-)
+from geosoil.jobs.compare_spectra import SpectraVariant, partition, run_variants, schemes_of, scores_of
 from geosoil.jobs.comparison import Comparison, check_folder, prepare_folder, write_scores, write_table
 from geosoil.jobs.inversion import SpectralRecipe
 from geosoil.jobs.lending import lend, preprocess_of_library, source_of, taught, teaches_same, transform_of_library
@@ -25,6 +18,7 @@ from geosoil.jobs.reading import study_files
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer
 from geosoil.models.library_heads import KINDS, TUNED, localised
 from geosoil.models.net_head import NETS
+from geosoil.report.spectra_comparison import HEADS
 from geosoil.report.transfer import Views, write_transfer
 from geosoil.types import PathLike, Progress, quiet
 

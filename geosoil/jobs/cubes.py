@@ -184,9 +184,8 @@ def _geometry(cube: Mapping[str, Any]) -> list[str]:
     lines = []
     if "shape" in cube:
         _, rows, columns = cube["shape"]
-        size = "unknown until it is unpacked" if rows is None else f"{rows} lines x {columns} samples"
         rpc = ", ".join(cube.get("rpc", ())) or "none"
-        lines.append(f"size: {size}; rational polynomial coefficients: {rpc}")
+        lines.append(f"size: {rows} lines x {columns} samples; rational polynomial coefficients: {rpc}")
     if cube.get("centre"):
         lon, lat = cube["centre"]
         corners = "; ".join(f"{one[0]:.4f} {one[1]:.4f}" for one in cube.get("corners", ()))

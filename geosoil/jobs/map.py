@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +25,7 @@ from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import keep_inputs, replacing
 from geosoil.io.cog import Statistics, check_options
-from geosoil.io.lazy import cut_of_files, footprint, kept_by_files
+from geosoil.io.lazy import cut_of_files, footprint
 from geosoil.io.reads import read_files
 from geosoil.jobs.devices import DeviceName, find, place
 from geosoil.jobs.maprun import PROJECT, RECORD, REPORT, MapRun, find_ledger
@@ -393,8 +394,7 @@ def _plan(
         tile_size=tile_size,
         max_memory=bytes_of(max_memory),
         num_workers=num_workers or os.cpu_count() or 1,
-        footprint=footprint(stack.data, by_cells=task.takes_cells),
-        kept=kept_by_files(stack.data),
+        footprint=partial(footprint, stack.data, by_cells=task.takes_cells),
         cut=cut_of_files(stack.data),
     )
 

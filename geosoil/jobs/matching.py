@@ -1,4 +1,4 @@
-"""Models and a scene brought together: every check that needs no pixel."""
+"""Models and a scene brought together: every check that needs few pixels or none."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geosoil.bands import Bands, match_bands, match_wavelengths
 from geosoil.errors import InputError, ModelError, UsageError, listing
 from geosoil.grid.patches import read_window
-from geosoil.io.addresses import is_remote
+from geosoil.io.addresses import is_remote, redact, short_name
+from geosoil.io.calibration import sparse_windows
 from geosoil.io.gdal import close_idle
-from geosoil.io.lazy import kept_by_files, reader_of
+from geosoil.io.lazy import footprint, reader_of
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
 from geosoil.models.bundle import Bundle, load_model
@@ -35,6 +37,8 @@ Scene = Source | Sequence[Source]
 _GUESSED = ": taken as "
 #: Bytes of a file's block up to which a corner is read before memory is planned; a larger one may not fit.
 _MOST_WARM = 64 * 2**20
+#: Windows along an edge of a land-use raster that are looked at.
+_SIDE = 5
 #: Band that a land-use raster becomes.
 _LAND_USE = "land use"
 
@@ -164,7 +168,7 @@ def prepare(
 
 def _warm_up_reading(stack: xr.DataArray) -> None:
     """Read a corner of a scene of files: what the reading compiles is then there before memory is planned."""
-    if stack.chunks is None or reader_of(stack.data) is None or kept_by_files(stack.data) > _MOST_WARM:
+    if stack.chunks is None or reader_of(stack.data) is None or footprint(stack.data, 2, 2).kept > _MOST_WARM:
         return
     with suppress(InputError):  # what cannot be read is said when its tile is made
         read_window(stack, (0, min(2, stack.sizes["y"])), (0, min(2, stack.sizes["x"])))
@@ -304,7 +308,7 @@ def land_use_on(grid: GeoBox, land_use: PathLike | None) -> xr.DataArray:
     Raises
     ------
     UsageError, InputError
-        ``GS-MASK-LANDUSE``: no raster is given, or it has several bands.
+        ``GS-MASK-LANDUSE``: no raster is given, it has several bands, or values that are no whole numbers.
     """
     if land_use is None:
         raise UsageError(
@@ -319,10 +323,25 @@ def land_use_on(grid: GeoBox, land_use: PathLike | None) -> xr.DataArray:
             code="GS-MASK-LANDUSE",
             hint="write the band with the codes to a file of its own",
         )
+    _check_codes(codes, land_use)
     if codes.odc.geobox == grid:
         return codes
     put: xr.DataArray = codes.odc.reproject(grid, resampling="nearest", dst_nodata=float("nan"))
     return put
+
+
+def _check_codes(codes: xr.DataArray, land_use: PathLike) -> None:
+    """Refuse a raster, such as one of heights, of which some windows hold fractions."""
+    for rows, cols in sparse_windows((codes.sizes["y"], codes.sizes["x"]), _SIDE):
+        values = read_window(codes, rows, cols)
+        broken = values[np.isfinite(values) & (values != np.round(values))]
+        if broken.size:
+            raise InputError(
+                f"land-use raster {short_name(str(land_use))} holds values that are no codes",
+                code="GS-MASK-LANDUSE",
+                details=[f"file: {redact(str(land_use))}", f"found: {float(broken[0]):.6g}; expected: whole numbers"],
+                hint="name a raster with the codes of the land use: --land-use, or land_use under [masks] in a study",
+            )
 
 
 def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | None) -> tuple[xr.DataArray, int]:
@@ -347,9 +366,9 @@ def _check_wavelengths(bundles: Sequence[Bundle], stack: xr.DataArray, band_map:
 
 
 def say_guesses(scene: xr.DataArray) -> None:
-    """Warn of what was guessed of a cube that does not tell it, a line each: its scale, the unit of its wavelengths."""
+    """Warn of what was taken of a cube that does not tell it, or tells another: scale, unit of wavelengths."""
     for note in scene.attrs.get("notes", ()):
-        if str(note).startswith("no ") and _GUESSED in str(note):
+        if str(note).startswith(("no ", "the file states ")) and _GUESSED in str(note):
             log.warning("%s", note)
 
 

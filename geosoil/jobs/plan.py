@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from geosoil.errors import ResourceError, UsageError
 from geosoil.grid.tiles import BLOCK, Tile, plan_tiles
 from geosoil.io.cog import BLOCK as FILE_BLOCK
 from geosoil.io.cog import CACHE
+from geosoil.types import Footprint
 
 if TYPE_CHECKING:
     from geosoil.io.blocks import Cut
@@ -25,6 +26,8 @@ __all__ = ["Plan", "bytes_of", "make_plan"]
 SIZES = (1024, 512, 256, BLOCK)
 #: Tiles that each worker should get at least, where the scene has them.
 _TILES_EACH = 8
+#: Tiles are not made smaller than blocks of files by more than this for the sake of one more worker.
+_AGAIN = 2
 #: Activations and scratch of a worker while it predicts a block, bytes; measured for 5 networks of 15 x 15, 6 depths.
 _BLOCK_SCRATCH = 96 * 2**20
 #: Libraries, kernels and the writer, beyond what is resident when the plan is made, bytes.
@@ -147,18 +150,15 @@ def make_plan(
     tile_size: int | None,
     max_memory: int,
     num_workers: int,
-    footprint: tuple[float, int] = (2, 0),
-    kept: int = 0,
+    footprint: Callable[[int, int], Footprint] | None = None,
     cut: Cut | None = None,
 ) -> Plan:
     """The largest tiles, and the most workers, that fit in the memory.
 
     Parameters
     ----------
-    footprint : (float, int)
-        Memory of reading: how often a worker holds a window, and bytes for each of its rows that all workers share.
-    kept : int
-        Bytes that the open files of each worker keep.
+    footprint : callable, optional
+        Memory of reading windows, by their rows and columns; two windows where it is not given.
     cut : Cut, optional
         How the files are cut into blocks.
 
@@ -173,27 +173,39 @@ def make_plan(
     features = max(model.encoder.features for model in models)
     resident = psutil.Process().memory_info().rss
     fixed = resident + _GROWTH
-    copies, held = footprint
+
+    def reading(height: int, width: int) -> Footprint:
+        """Of a window with its halo."""
+        height, width = height + 2 * halo, width + 2 * halo
+        return Footprint(2 * 4 * bands * height * width) if footprint is None else footprint(height, width)
 
     def caches(size: int) -> int:
-        return CACHE + held * (min(size, rows) + 2 * halo)
+        return CACHE + reading(min(size, rows), min(size, columns)).shared
 
     def worker(size: int) -> int:
         width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
-        # The window with its halo, the chunks that it comes through where there are any, and the maps.
-        read = int(copies * 4 * bands * (width + 2 * halo) * (height + 2 * halo))
+        read = reading(height, width)
         maps = 2 * 4 * layers * width * height
         block = 4 * (BLOCK + 2 * halo) ** 2 * (bands + features) + _BLOCK_SCRATCH
-        return read + maps + block + kept
+        return read.own + read.kept + maps + block
 
     sizes = (tile_size,) if tile_size is not None else _sizes(rows, columns, num_workers)
     tries = [(size, count) for count in range(num_workers, 0, -1) for size in sizes]
-    # Workers count for more than tiles: a small tile costs a wider halo, an idle core all its work.
-    for size, count in tries:
-        needed = fixed + caches(size) + count * worker(size)
-        if needed <= max_memory:
-            break
-    else:
+
+    def spare(size: int, count: int) -> int:
+        left: int = max_memory - fixed - caches(size) - count * worker(size)
+        return left
+
+    def often(size: int, count: int) -> bool:
+        """Whether blocks of files are decoded again and again: tiles are far smaller, and there is no room for them."""
+        if cut is None or _AGAIN * size >= min(max(cut.rows, cut.columns), max(rows, columns)):
+            return False
+        return not _room(cut, size, halo, columns, count, spare(size, count))[0]
+
+    # Workers count for more than tiles: a small tile costs a wider halo, an idle core all its work. But all cores are
+    # soon busy decoding where each tile takes a small part of large blocks.
+    fitting = [(size, count) for size, count in tries if spare(size, count) >= 0]
+    if not fitting:
         least = fixed + caches(min(sizes)) + worker(min(sizes))
         raise ResourceError(
             f"{max_memory / 1e6:,.0f} MB are too few for this run",
@@ -201,9 +213,10 @@ def make_plan(
             details=[f"needed at least: {least / 1e6:,.0f} MB, of which {fixed / 1e6:,.0f} MB before the first tile"],
             hint=f"give --max-memory {-(-least // 10**8) / 10:g}GB",
         )
+    size, count = min(fitting, key=lambda one: often(*one))
     tiles = plan_tiles(rows, columns, size)
     cells = rows * columns
-    blocks, panel = (0, 0) if cut is None else _room(cut, size, halo, columns, count, max_memory - needed)
+    blocks, panel = (0, 0) if cut is None else _room(cut, size, halo, columns, count, spare(size, count))
     return Plan(
         grid=grid,
         tiles=tiles,
@@ -217,7 +230,7 @@ def make_plan(
             "caches": caches(size),
             "blocks": blocks,
             "workers": count * worker(size),
-            "all": needed + blocks,
+            "all": max_memory - spare(size, count) + blocks,
         },
         # Spooled tiles; finished maps, and a plain map with overviews for each worker, whole blocks and not compressed.
         space=4 * cells * layers + _file_bytes(rows, columns) * (layers + count) + 10 * 2**20,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from geosoil.errors import InterruptedRunError
 from geosoil.grid.sweep import SIGNALS, handling
+from geosoil.models.threads import one_blas_thread
 from geosoil.types import Progress, quiet
 
 __all__ = ["ended_by_signals", "process_pool", "run_tasks"]
@@ -48,9 +49,11 @@ def run_tasks(
     progress(0, len(tasks), message)
     if num_workers <= 1 or len(tasks) <= 1:
         results = []
-        for done, task in enumerate(tasks, 1):
-            results.append(function(*task))
-            progress(done, len(tasks), message)
+        # On one thread, as in processes of their own: the bits of a matrix product depend on how it is shared out.
+        with one_blas_thread():
+            for done, task in enumerate(tasks, 1):
+                results.append(function(*task))
+                progress(done, len(tasks), message)
         return results
     found: dict[int, R] = {}
     ended = ended_by_signals("what was not finished is lost", "run it again, with --resume where the command has it")

@@ -18,7 +18,7 @@ from geosoil.grid.patches import fill_window, window_spans
 from geosoil.grid.spool import write_tile
 from geosoil.grid.tiles import BLOCK, Tile, blocks_of
 from geosoil.io.lazy import reader_of
-from geosoil.io.rasterfile import FileStack
+from geosoil.io.stack import Stack
 from geosoil.models.bundle import Bundle, Output, load_model
 from geosoil.prep.masks import NODATA, MaskPlan
 
@@ -269,7 +269,7 @@ class Source:
 
     def cells(self) -> Cells | None:
         """The window, to be read as its cells are asked for; None where that cannot be."""
-        if any(self.beyond) or not isinstance(self.reader, FileStack):
+        if any(self.beyond) or not isinstance(self.reader, Stack):
             return None
         return self.reader.cells(*self.inside)
 

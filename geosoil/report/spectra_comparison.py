@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from geosoil.soil import Property
     from geosoil.types import Float64
 
-__all__ = ["OPTIMISTIC", "closed_gap", "inversion_table", "write_spectra_comparison"]
+__all__ = ["HEADS", "OPTIMISTIC", "STUDIES", "closed_gap", "inversion_table", "write_spectra_comparison"]
 
+#: How tables call the regressions.
+HEADS = {"plsr": "PLSR", "svr": "SVR", "rf": "RF", "fd-rf": "FD-RF", "dnn": "DNN", "resnet": "ResNet", "cnn": "CNN"}
 #: What tables call the split of the published protocol.
 OPTIMISTIC = "published, optimistic"
+# Least share of the satellite's RMSE that is a gap to speak of.
+_LEAST_GAP = 0.05
 _METRICS = ("R2", "RMSE", "MAE", "RPIQ")
 _IN_UNITS = frozenset({"RMSE", "MAE"})
 _SCHEMES = {
@@ -30,8 +34,9 @@ _SCHEMES = {
     OPTIMISTIC: "The published protocol: one split of two to one along the sorted target, of which the translator, "
     "its seeds and the selection of bands saw all samples. It is optimistic, and stands here for comparison only.",
 }
-_STUDIES = {
-    "fusion": ("Ways of fusion", "Other ways to make satellite spectra laboratory-like, with the study's regression."),
+#: Ablations: title, and what it is about.
+STUDIES = {
+    "fusion": ("Ways of fusion", "Other ways to make satellite spectra laboratory-like."),
     "losses": ("Losses of the published fusion", "Mixed spectra of the variational auto-encoder with a loss changed."),
 }
 
@@ -66,7 +71,7 @@ def write_spectra_comparison(
     for soil in values:
         for scheme in dict.fromkeys(scores["scheme"]):
             sections += _property(soil, scheme, table, gap, scores)
-    sections += _ablations(values, table)
+    sections += _ablations(values, table, fits)
     for section in sections:
         for place, (_, figure) in enumerate(section.figures):
             (folder / "plots" / f"{_slug(section.title)}-{place + 1}.png").write_bytes(png(figure))
@@ -105,14 +110,15 @@ def closed_gap(predictions: pd.DataFrame) -> pd.DataFrame:
     """How much of the gap in RMSE between satellite and laboratory spectra other spectra close, a row a model.
 
     1 is as good as laboratory spectra, 0 as satellite spectra; the same folds are compared in each repeat. The gap is
-    that of the mean RMSE over repeats: in a single repeat it can be next to nothing, and its share any number. NaN
-    where laboratory spectra are no better than the satellite's.
+    that of the mean RMSE over repeats: in a single repeat it can be next to nothing, and its share any number.
 
     Returns
     -------
     DataFrame
         ``property``, ``scheme``, ``study``, ``model``, ``closed``, ``closed_sd`` (of the RMSE over repeats, in gaps),
-        ``better`` (share of the repeats with a lower RMSE than satellite spectra).
+        ``better`` (share of the repeats with a lower RMSE than satellite spectra), ``undetermined``: why `closed` is
+        NaN, where laboratory spectra are no better than the satellite's, or by less than the gap's SD over repeats or
+        5 % of the satellite's RMSE; else empty.
     """
     keys = ["property", "scheme", "repeat", "study", "model", "spectra", "head"]
     squared = predictions.assign(square=(predictions["predicted"] - predictions["observed"]) ** 2)
@@ -126,13 +132,28 @@ def closed_gap(predictions: pd.DataFrame) -> pd.DataFrame:
     found = found[found["spectra"].isin(["generated", "mixed"])].dropna(subset=["satellite", "laboratory"])
     found = found.assign(gained=found["satellite"] - found["rmse"], gap=found["satellite"] - found["laboratory"])
     groups = found.groupby(["property", "scheme", "study", "model"], sort=False)
-    table = groups.agg(gained=("gained", "mean"), spread=("gained", "std"), gap=("gap", "mean"))
-    # Where laboratory spectra are no better, there is no gap to close.
-    table["gap"] = table["gap"].where(table["gap"] > 0)
-    closed = table["gained"] / table["gap"]
+    table = groups.agg(
+        gained=("gained", "mean"), spread=("gained", "std"), gap=("gap", "mean"), gap_sd=("gap", "std"),
+        satellite=("satellite", "mean"),
+    )  # fmt: skip
+    gaps = table[["gap", "gap_sd", "satellite"]].to_numpy(np.float64).tolist()
+    why = pd.Series([_undetermined(*one) for one in gaps], table.index, dtype=str)
+    gap = table["gap"].where(why == "")
     better = groups["gained"].agg(lambda one: float((one > 0).mean()))
-    shares = pd.DataFrame({"closed": closed, "closed_sd": table["spread"] / table["gap"], "better": better})
-    return shares.reset_index()
+    shares = {"closed": table["gained"] / gap, "closed_sd": table["spread"] / gap, "better": better}
+    return pd.DataFrame({**shares, "undetermined": why}).reset_index()
+
+
+def _undetermined(gap: float, spread: float, satellite: float) -> str:
+    """Why a share of a gap in RMSE, with its SD over repeats, tells nothing; empty where it does."""
+    if gap <= 0:
+        return "satellite spectra did at least as well as laboratory spectra"
+    if gap < spread:
+        return f"the gap in RMSE of {gap:.2g} is below its SD over repeats, {spread:.2g}"
+    if gap < _LEAST_GAP * satellite:
+        least = f"{100 * _LEAST_GAP:.0f} % of the satellite's RMSE, {satellite:.2g}"
+        return f"the gap in RMSE of {gap:.2g} is below {least}"
+    return ""
 
 
 def _spectra(values: Mapping[Property, Float64], spectra: Mapping[str, Any]) -> Section:
@@ -180,7 +201,7 @@ def _property(
         return []
     closed = gap[(gap["property"] == soil.code) & (gap["scheme"] == scheme) & (gap["study"] == question)]
     # One split has no spread, and its gap may be next to nothing.
-    said = [_said(*one) for one in _triples(closed)] if scheme != OPTIMISTIC else []
+    said = _said(closed) if scheme != OPTIMISTIC else []
     title = f"{soil.name}: {scheme} folds" if scheme != OPTIMISTIC else f"{soil.name}: published protocol, optimistic"
     return [
         Section(
@@ -192,15 +213,20 @@ def _property(
     ]
 
 
-def _triples(closed: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """Model, share of the gap that it closes, and its SD."""
-    shares, spreads = closed["closed"].to_numpy(np.float64), closed["closed_sd"].to_numpy(np.float64)
-    return list(zip(closed["model"].astype(str), shares.tolist(), spreads.tolist(), strict=True))
+def _said(closed: pd.DataFrame) -> list[str]:
+    """What share of the gap each model closes; once for all models why it is not determined."""
+    known = closed[closed["undetermined"] == ""]
+    shares, spreads = known["closed"].to_numpy(np.float64), known["closed_sd"].to_numpy(np.float64)
+    lines = [
+        _share_said(*one) for one in zip(known["model"].astype(str), shares.tolist(), spreads.tolist(), strict=True)
+    ]
+    for why, rows in closed[closed["undetermined"] != ""].groupby("undetermined", sort=False):
+        models = " and ".join(rows["model"].astype(str))
+        lines.append(f"{models}: what share of the gap is closed is not determined, since {why}.")
+    return lines
 
 
-def _said(model: str, share: float, spread: float) -> str:
-    if not np.isfinite(share):
-        return f"{model}: there is no gap to close; satellite spectra did at least as well as laboratory spectra."
+def _share_said(model: str, share: float, spread: float) -> str:
     sd = f" (SD over repeats {100 * spread:.0f} %)" if np.isfinite(spread) else ""
     if share < 0:
         return (
@@ -243,9 +269,10 @@ def _bars(rows: pd.DataFrame, soil: Property) -> Figure:
     return figure
 
 
-def _ablations(values: Mapping[Property, Float64], table: pd.DataFrame) -> list[Section]:
+def _ablations(values: Mapping[Property, Float64], table: pd.DataFrame, fits: pd.DataFrame) -> list[Section]:
     sections = []
-    for question, (title, text) in _STUDIES.items():
+    for question, (title, text) in STUDIES.items():
+        heads = fits.loc[fits["study"] == question, "head"].unique()
         for soil in values:
             rows = table[(table["study"] == question) & (table["property"] == soil.code)]
             for scheme in dict.fromkeys(rows["scheme"]):
@@ -253,7 +280,7 @@ def _ablations(values: Mapping[Property, Float64], table: pd.DataFrame) -> list[
                 sections.append(
                     Section(
                         f"{soil.name}: {title.lower()}, {scheme} folds",
-                        (text,),
+                        (f"{text} Regression: {', '.join(HEADS[head] for head in heads)}.",),
                         tables=_tables(part, soil),
                         figures=(("RMSE of held-out samples, with the SD over repeats.", _bars(part, soil)),),
                     )

@@ -212,7 +212,7 @@ def _make_archives(folder: Path) -> None:
 
 def _open_archive(path: Path) -> None:
     try:
-        list(members(path, contents=("*.xml",)))
+        list(members(path))
     finally:
         try:
             describe(str(path))

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from geosoil.errors import GeosoilError, InputError, OutputError
-from geosoil.io.archive import members, unpack
+from geosoil.io.archive import members, unpack, unpacked
+from geosoil.io.headers import open_raster
 
 from ..conftest import file_size_limit  # noqa: TID252  (tests are no package that is installed)
 
@@ -58,7 +59,7 @@ def refusal(tmp_path: Path) -> Callable[..., GeosoilError]:
         assert any(str(archive) in line for line in caught.value.details)
         if listed:
             with pytest.raises(kind) as again:
-                list(members(archive, contents=("*",), **limits))
+                list(members(archive, **limits))
             assert again.value.code == caught.value.code
         return caught.value
 
@@ -124,15 +125,61 @@ class TestUnpacking:
 
 
 class TestLooking:
-    def test_members_give_names_sizes_and_the_content_asked_for(self, tmp_path: Path) -> None:
-        found = {one.name: one for one in members(delivered(tmp_path, inner="a/"), contents=("*.XML",))}
-        assert {name: one.size for name, one in found.items()} == {name: len(text) for name, text in FILES.items()}
-        assert {name: one.content for name, one in found.items() if one.content is not None} == {"a.xml": b"<x/>"}
+    def test_members_give_names_and_sizes(self, tmp_path: Path) -> None:
+        found = {one.name: one.size for one in members(delivered(tmp_path, inner="a/"))}
+        assert found == {name: len(text) for name, text in FILES.items()}
 
     def test_looking_can_stop_before_the_end(self, tmp_path: Path) -> None:
         archive = delivered(tmp_path, ".tar")
         archive.write_bytes(archive.read_bytes()[:7000])
         assert next(iter(members(archive))).name == "a_VN.tif"
+
+
+def tiff(before: int, after: int) -> bytes:
+    """A grey TIFF of 4 x 5 cells with so many bytes of filling before and after its directory."""
+    strip = 8 + before
+    tags = [(256, 5), (257, 4), (258, 8), (259, 1), (262, 1), (273, strip), (277, 1), (278, 4), (279, 20)]
+    listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + listed + bytes(4)
+    return struct.pack("<2sHI", b"II", 42, strip + 20) + b"x" * before + bytes(range(20)) + directory + b"y" * after
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("places", [(0, 0), (0, 40_000), (40_000, 0), (40_000, 40_000)])
+    def test_a_raster_opens_without_most_of_its_bytes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: tuple[int, int]
+    ) -> None:
+        monkeypatch.setattr("geosoil.io.archive.HEADER_BYTES", 1000)
+        monkeypatch.setattr("geosoil.io.archive._PIECE", 512)
+        whole = tiff(*places)
+        archive = pack(tmp_path / "a.tar.gz", [entry("d/a.tif", whole), entry("a.xml", b"<x/>")])
+        (tmp_path / "work").mkdir()
+        with unpacked(archive, tmp_path / "work", expected=EXPECTED, headers=True) as folder:
+            written = (folder / "a.tif").read_bytes()
+            assert open_raster(str(folder / "a.tif"), mapped=False).geobox.shape == (4, 5)
+            assert (folder / "a.xml").read_bytes() == b"<x/>"
+        assert len(written) == len(whole)
+        assert len(written) - written.count(0) < 7000
+
+    def test_an_archive_of_too_many_files_is_no_product(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("geosoil.io.archive._MOST_HEADERS", 10_000)
+        (tmp_path / "work").mkdir()
+        with (
+            pytest.raises(InputError, match="GS-ARCHIVE-BYTES"),
+            unpacked(delivered(tmp_path), tmp_path / "work", expected=EXPECTED, headers=True),
+        ):
+            pass
+        assert not list((tmp_path / "work").iterdir())
+
+    def test_what_is_raised_names_the_archive_and_the_file_in_it(self, tmp_path: Path) -> None:
+        archive = delivered(tmp_path, inner="deep/er/")
+        (tmp_path / "work").mkdir()
+        with (
+            pytest.raises(InputError) as caught,
+            unpacked(archive, tmp_path / "work", expected=EXPECTED) as folder,
+        ):
+            raise InputError("wrong", code="GS-X", details=[f"file: {folder / 'a_SW.tif'}"], hint=f"see {folder}")
+        assert caught.value.render() == f"wrong [GS-X]\n  file: {archive}/deep/er/a_SW.tif\n  see {archive}"
 
 
 class TestHostile:

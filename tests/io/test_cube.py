@@ -255,6 +255,14 @@ class TestUnits:
         scene = open_scene(write_envi(tmp_path / "c.dat", stored, entries))
         assert Bands.of(scene).wavelength_nm == tuple(wavelengths(9))
         assert Bands.of(scene).fwhm_nm == (8.5,) * 9
+        assert Bands.of(scene).names == tuple(f"{one:g} nm" for one in wavelengths(9))
+
+    def test_bands_of_one_wavelength_and_without_names_are_numbered(self, tmp_path: Path) -> None:
+        micro = [0.4, 0.5, 0.6, 0.5, 0.6, 0.7]
+        path = write_envi(
+            tmp_path / "c.dat", as_int16(reflectance(6)), wavelength=braces(micro), wavelength_units="Micrometers"
+        )
+        assert Bands.of(open_scene(path)).names == tuple(f"B{place}" for place in range(1, 7))
 
     @pytest.mark.parametrize("unit", [None, "Unknown", ""])
     @pytest.mark.parametrize(("factor", "word"), [(1.0, "nanometres"), (1e-3, "micrometres")])
@@ -266,6 +274,7 @@ class TestUnits:
         scene = open_scene(path)
         assert Bands.of(scene).wavelength_nm == tuple(wavelengths(9))
         assert any(word in note for note in scene.attrs["notes"])
+        assert Bands.of(scene).names[-1] == "2400 nm"
 
     @pytest.mark.parametrize("listed", [[4000, 5000, 6000], [0.2, 0.5, 0.6], [4, 5, 6], [200, 500, 600]])
     def test_an_unstated_unit_that_could_be_several_is_asked_for(
@@ -288,6 +297,19 @@ class TestScale:
         scene = open_scene(path, scale=5000)
         np.testing.assert_allclose(scene.values, stored / 5000, rtol=1e-6)
         assert scene.attrs["scale"] == "reflectance = stored number / 5000 (as asked)"
+        (note,) = (one for one in scene.attrs["notes"] if "as asked" in one)
+        assert note.startswith("the file states that reflectance = stored number / 10000 (the reflectance scale factor")
+        assert not any("as asked" in one for one in open_scene(path, scale=10_000).attrs.get("notes", ()))
+
+    @pytest.mark.parametrize("factor", [1, None])
+    def test_a_scale_that_darkens_what_is_reflectance_is_refused(
+        self, refusal: Refusal, tmp_path: Path, factor: float | None
+    ) -> None:
+        values = reflectance(9).astype(np.float32)
+        error = refusal(write_envi(tmp_path / "c.dat", values, reflectance_scale_factor=factor), scale=100)
+        assert error.code == "GS-SCALE"
+        assert any(line.startswith("without: reflectance as stored") for line in error.details)
+        assert "--scale" in error.hint
 
     def test_the_factor_of_the_header_comes_before_the_scale_of_the_bands(self, tmp_path: Path) -> None:
         stored = as_int16(reflectance(4))
@@ -692,7 +714,7 @@ if "GEOSOIL_DATA" in os.environ:
             assert refusal(path).code == "GS-GRID-MISSING"
             scene = open_scene(path, mapped=False)
             assert (scene.attrs["quantity"], scene.attrs["units"]) == ("radiance", "W m-2 sr-1 um-1")
-            assert any("uW cm-2 sr-1 nm-1 and multiplied by 10" in note for note in scene.attrs["notes"])
+            assert scene.attrs["scale"].endswith(", then x 10 (from uW cm-2 sr-1 nm-1)")
             stored = np.fromfile(path, "<u2").reshape(145, 200, 145).transpose(1, 0, 2)
             np.testing.assert_allclose(scene.values, 10 * (stored * 0.002 - 2), rtol=1e-5, atol=1e-5)
             lost = [place + 1 for place, why in enumerate(Bands.of(scene).why) if why == "detector overlap"]

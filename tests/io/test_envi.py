@@ -91,6 +91,8 @@ def test_radiance_for_flaash_is_a_tenth_in_its_unit(tmp_path: Path) -> None:
     again = open_scene(tmp_path / "out.bil")
     np.testing.assert_allclose(again.values, made.values, rtol=3e-7)
     assert again.attrs["units"] == "W m-2 sr-1 um-1"
+    assert again.attrs["scale"] == "value = stored number x 10 (from uW cm-2 sr-1 nm-1)"
+    assert not again.attrs.get("notes")
     write_envi(tmp_path / "plain.bil", made)
     np.testing.assert_array_equal(open_scene(tmp_path / "plain.bil").values, made.values)
 

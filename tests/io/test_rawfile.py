@@ -11,8 +11,9 @@ import pytest
 from geosoil.errors import InputError
 from geosoil.io.lazy import footprint, reader_of
 from geosoil.io.raster import open_scene
-from geosoil.io.rasterfile import FileStack, MappedCells
+from geosoil.io.rasterfile import MappedCells
 from geosoil.io.rawfile import _maps, release_maps
+from geosoil.io.stack import Stack
 from geosoil.testing import make_scene
 
 from .cubes import write_envi
@@ -31,13 +32,13 @@ def made(folder: Path, interleave: str, rows: int = ROWS) -> Path:
     return write_envi(folder / f"{interleave}.dat", cube, entries, interleave=interleave)
 
 
-def stack_of(path: Path) -> FileStack:
+def stack_of(path: Path) -> Stack:
     reader = reader_of(open_scene(path).data)
-    assert isinstance(reader, FileStack)
+    assert isinstance(reader, Stack)
     return reader
 
 
-def cells_of(stack: FileStack, rows: tuple[int, int], columns: tuple[int, int]) -> MappedCells:
+def cells_of(stack: Stack, rows: tuple[int, int], columns: tuple[int, int]) -> MappedCells:
     found = stack.cells(rows, columns)
     assert found is not None
     return found
@@ -109,9 +110,9 @@ def test_files_that_are_packed_have_no_cells(tmp_path: Path) -> None:
     make_scene(tmp_path / "a.tif", shape=(24, 24))
     scene = open_scene(tmp_path / "a.tif")
     reader = reader_of(scene.data)
-    assert isinstance(reader, FileStack)
+    assert isinstance(reader, Stack)
     assert reader.cells((0, 2), (0, 2)) is None
-    assert footprint(scene.data, by_cells=True) == (2, 0)
+    assert footprint(scene.data, 2, 2, by_cells=True).own == 2 * 4 * scene.sizes["band"] * 2 * 2
 
 
 @pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
@@ -119,11 +120,11 @@ def test_what_stays_mapped_is_bounded_and_let_go_of(interleave: str, tmp_path: P
     release_maps()
     stack = stack_of(made(tmp_path, interleave, 400))
     every = np.arange(BANDS)
-    _, each = stack.footprint()
+    held = stack.footprint(50, 20).shared
     for top in range(0, 400, 50):
         for left in (0, 20, 40):
             stack.read(every, (top, top + 50), (left, left + 20))
-            assert sum(cost for _, cost in _maps._held.values()) <= 50 * each
+            assert sum(cost for _, cost in _maps._held.values()) <= held
     release_maps()
     assert not _maps._held
 

@@ -178,6 +178,14 @@ class TestQuestions:
         folds = models.drop_duplicates("profile").set_index("profile")["fold"]
         assert (fusion["fold"].to_numpy() == folds.loc[fusion["profile"]].to_numpy()).all()
 
+    def test_ablations_are_printed_and_reported_with_their_regression(self, asked: Comparison) -> None:
+        told = summary(asked)
+        assert "som, random folds, ways of fusion (PLSR): RMSE" in told
+        assert "epo, mixed" in told
+        assert "PLSR, mixed" in told
+        text = (asked.folder / "report.html").read_text(encoding="utf-8")
+        assert "Other ways to make satellite spectra laboratory-like. Regression: PLSR." in text
+
     def test_losses_are_left_out_one_at_a_time(self, tailings: Path) -> None:
         variants = [
             one for one in spectra_variants(study_of(tailings, compare={"losses": True})) if one.study == "losses"

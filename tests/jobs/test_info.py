@@ -281,6 +281,24 @@ def test_what_is_wrong_with_a_product_s_folder_is_told(tmp_path: Path, fault: st
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("fault", ["no-sw", "swapped", "unequal", "short-gain", "no-response"])
+def test_what_is_wrong_with_a_product_is_told_while_it_is_packed(tmp_path: Path, fault: str) -> None:
+    folder = make_product(tmp_path / "open", "GF5", (24, 28), faults=[fault]).path
+    archive = make_product(tmp_path / "packed", "GF5", (24, 28), faults=[fault], archive=".tar.gz").path
+    errors = []
+    for call in (lambda: info(folder), lambda: info(archive), lambda: calibrate(archive, tmp_path / "cube.tif")):
+        with pytest.raises(InputError) as caught:
+            call()
+        errors.append(caught.value)
+    for packed in errors[1:]:
+        assert (packed.code, packed.message, packed.hint) == (errors[0].code, errors[0].message, errors[0].hint)
+        inside = f"{archive}/{folder.name}"
+        assert list(packed.details) == [
+            one.replace(f"{folder}/", f"{inside}/").replace(str(folder), str(archive)) for one in errors[0].details
+        ]
+        assert ".geosoil-" not in packed.render()
+
+
 def _links(tar: tarfile.TarFile) -> None:
     entry = tarfile.TarInfo("a.tif")
     entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"

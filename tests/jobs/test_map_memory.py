@@ -13,13 +13,16 @@ import numpy as np
 import psutil
 import pytest
 import rasterio
+import xarray as xr
 from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 from rasterio.windows import Window
 
 import geosoil
 from geosoil.errors import ResourceError
 from geosoil.io.gdal import SOURCES_EACH, bounded_sources, close_idle
-from geosoil.io.lazy import footprint, kept_by_files
+from geosoil.io.lazy import footprint
 from geosoil.io.rasterfile import RasterFile
 
 from .mapping import BANDS, make_model, make_stack, values_of
@@ -150,7 +153,7 @@ class TestBlocks:
 
     def test_what_is_planned_is_what_an_open_file_takes(self, tmp_path: Path) -> None:
         array = geosoil.open_scene(make_blocks(tmp_path / "s.tif", 1024, count=20)).data
-        kept = kept_by_files(array)
+        kept = footprint(array, 1, 1).kept
         block = 20 * 4 * 1024**2
         assert block < kept < 1.1 * block, "constant cells take little room as they are stored"
         close_idle()
@@ -165,15 +168,70 @@ class TestBlocks:
     @pytest.mark.parametrize(("dtype", "copies"), [("int16", 1.5), ("uint8", 1.25), ("float32", 2), ("float64", 3)])
     def test_numbers_count_as_wide_as_they_are_stored(self, dtype: str, copies: float, tmp_path: Path) -> None:
         scene = geosoil.open_scene(make_blocks(tmp_path / "s.tif", 512, dtype=dtype))
-        assert footprint(scene.data) == (copies, 0)
+        assert footprint(scene.data, 30, 20).own == copies * 4 * scene.sizes["band"] * 30 * 20
 
     def test_bands_apart_and_plain_numbers_keep_little(self, tmp_path: Path) -> None:
         apart = make_blocks(tmp_path / "apart.tif", 512, interleave="band")
         plain = make_blocks(tmp_path / "plain.tif", 512, interleave="band", compress="none")
         block = 4 * 512**2
-        assert 0 < kept_by_files(geosoil.open_scene(apart).data) <= block
-        assert kept_by_files(geosoil.open_scene(plain).data) == 0
-        assert kept_by_files(np.zeros(3)) == 0
+        assert 0 < footprint(geosoil.open_scene(apart).data, 1, 1).kept <= block
+        assert footprint(geosoil.open_scene(plain).data, 1, 1).kept == 0
+        assert footprint(np.zeros((3, 4, 4)), 1, 1).kept == 0
+
+
+#: Reads a corner, so that all is loaded, then a window; tells what it took at its peak, and what was planned.
+READING = """
+import json, sys
+import geosoil
+from geosoil.io.lazy import footprint, reader_of
+def status(name):
+    return 1024 * int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith(name)))
+scene = geosoil.open_scene(sys.argv[1].split(","), align=sys.argv[2] or None)
+reader, edge = reader_of(scene.data), int(sys.argv[3])
+bands = list(range(reader.shape[0]))
+import numpy as np
+reader.read(np.array(bands), (0, 16), (0, 16))
+before = status("VmRSS")
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+window = reader.read(np.array(bands), (0, edge), (0, edge))
+print(json.dumps([status("VmHWM") - before, footprint(scene.data, edge, edge).own, window.nbytes]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["finer", "turned", "zarr", "netcdf"])
+def test_a_window_takes_no_more_than_is_planned(kind: str, tmp_path: Path) -> None:
+    """Of files on another grid, which GDAL holds several times over to warp them, and of stores."""
+    edge, sources, align = 900, [str(tmp_path / "s.tif")], ""
+    if kind in {"finer", "turned"}:
+        make_stack(tmp_path / "s.tif", (edge, edge))
+        other = {"crs": "EPSG:32755", "transform": Affine(15, 0, 740_000, 0, -15, 6_680_000)}
+        if kind == "turned":
+            other = {"crs": "EPSG:32756", "transform": Affine(30, 0, 140_000, 0, -30, 6_690_000)}
+        make_blocks(tmp_path / "other.tif", 2048, count=9, blockxsize=256, blockysize=256, interleave="band", **other)
+        with rasterio.open(tmp_path / "other.tif", "r+") as file:
+            file.descriptions = [f"other {place}" for place in range(9)]
+        align = sources[0]
+        sources.append(str(tmp_path / "other.tif"))
+    else:
+        shape = (24, edge, edge)
+        grid = xr_coords(GeoBox(shape[1:], Affine(30, 0, 740_000, 0, -30, 6_680_000), "EPSG:32755"), dims=("y", "x"))
+        numbers = np.random.default_rng(0).integers(0, 999, shape).astype(np.float32)
+        cube = xr.DataArray(numbers, dims=("band", "y", "x"), coords={**grid}, name="v")
+        cube.attrs["grid_mapping"] = "spatial_ref"
+        path = tmp_path / ("s.zarr" if kind == "zarr" else "s.nc")
+        if kind == "zarr":
+            cube.to_dataset().to_zarr(path, encoding={"v": {"chunks": (24, 256, 256)}})
+        else:
+            cube.to_netcdf(path, encoding={"v": {"chunksizes": (24, 256, 256), "zlib": True, "complevel": 1}})
+        sources = [str(path)]
+    command = [sys.executable, "-W", "ignore", "-c", READING, ",".join(sources), align, str(edge)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    taken, planned, window = json.loads(done.stdout)
+    # GDAL's own cache of 64 MiB is planned apart.
+    assert window <= taken <= planned + (80 * 2**20 if align else 0)
+    assert planned < 6 * taken
 
 
 def make_mosaic(folder: Path, sources: int, edge: int, count: int) -> Path:
@@ -205,7 +263,7 @@ def test_a_mosaic_keeps_as_many_sources_open_as_are_planned(tmp_path: Path) -> N
     sources, edge, count = 30, 512, 8
     array = geosoil.open_scene(make_mosaic(tmp_path, sources, edge, count)).data
     block = 4 * count * edge**2
-    assert SOURCES_EACH * block < kept_by_files(array) < 1.1 * SOURCES_EACH * block
+    assert SOURCES_EACH * block < footprint(array, 1, 1).kept < 1.1 * SOURCES_EACH * block
 
     def held() -> int:
         """Sources whose blocks GDAL holds after one cell of each was read."""

@@ -26,7 +26,7 @@ from geosoil.jobs.info import describe, info
 from geosoil.jobs.invert import invert
 from geosoil.models.bundle import Bundle
 from geosoil.prep.masks import NAMES, NODATA, MaskRules
-from geosoil.testing import make_cube, make_product
+from geosoil.testing import make_cube, make_product, write_raster
 
 from .mapping import make_model, make_stack
 from .spectra import CODES, LAND, study_of
@@ -339,6 +339,14 @@ class TestLandUse:
                 geosoil.predict(site / "soil.gsm", site / "cube.tif", **settings)
             assert caught.value.code == "GS-MASK-LANDUSE"
 
+    def test_a_raster_of_heights_is_refused(self, site: Path, tmp_path: Path) -> None:
+        path = write_raster(tmp_path / "dem.tif", np.full((300, 300), 212.25, np.float32))
+        with pytest.raises(InputError) as caught:
+            geosoil.predict(site / "soil.gsm", site / "cube.tif", masks={"land_use": (5,)}, land_use=path)
+        assert caught.value.code == "GS-MASK-LANDUSE"
+        assert caught.value.details[0] == f"file: {path}"
+        assert caught.value.details[1] == "found: 212.25; expected: whole numbers"
+
     def test_a_raster_of_several_bands_is_refused(self, site: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             geosoil.predict(site / "soil.gsm", site / "cube.tif", masks={"land_use": (5,)}, land_use=site / "cube.tif")
@@ -467,6 +475,8 @@ def test_what_is_guessed_of_a_cube_is_said_when_it_is_mapped(
     path = write_envi(tmp_path / "told.dat", cube.isel(y=slice(40, 90)), dtype="int16")
     geosoil.predict(bundle, path)
     assert "no scale" not in caplog.text
+    geosoil.predict(bundle, path, scale=9000)
+    assert "the file states that reflectance = stored number / 10000" in caplog.text
     lines = path.with_suffix(".hdr").read_text().splitlines()
     kept = [line for line in lines if not line.startswith(("reflectance", "wavelength units"))]
     bare = tmp_path / "bare.dat"

@@ -24,6 +24,7 @@ from odc.geo.xr import xr_coords
 import geosoil
 from geosoil.errors import OutputError, ResourceError, UsageError
 from geosoil.grid.tiles import BLOCK
+from geosoil.io.blocks import Cut
 from geosoil.jobs.plan import Plan, bytes_of, make_plan
 from geosoil.models.bundle import Bundle
 
@@ -121,6 +122,21 @@ class TestMemory:
         assert kept == sorted(kept)
         assert kept[0][0] < kept[-1][0] == 4
         assert kept[-1][1] == 1024
+
+    def test_tiles_far_smaller_than_blocks_that_cannot_be_kept_are_avoided(self, model: Bundle) -> None:
+        """One worker on larger tiles is quicker than two that decode each block sixteen times."""
+        memory = psutil.Process().memory_info().rss + 480 * 10**6
+
+        def made(cut: Cut | None) -> tuple[int, int]:
+            plan = make_plan(
+                grid_of((4096, 4096)), [make_model(patch=9)], model.outputs(("mean",)), bands=100, tile_size=None,
+                max_memory=memory, num_workers=2, cut=cut,
+            )  # fmt: skip
+            return plan.num_workers, plan.tile_size
+
+        assert made(None) == (2, 128)
+        assert made(Cut(512, 512, 100 * 4 * 512**2)) == (1, 256)
+        assert made(Cut(128, 128, 10**6)) == (2, 128)
 
     def test_a_wide_patch_a_band_and_an_output_cost_memory(self, model: Bundle) -> None:
         def needed(one: Bundle, bands: int, statistics: tuple[str, ...]) -> int:

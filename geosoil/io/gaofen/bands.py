@@ -10,6 +10,7 @@ import numpy as np
 
 from geosoil.bands import Bands
 from geosoil.errors import InputError, listing
+from geosoil.io.addresses import short_name
 from geosoil.io.wavelengths import ROUNDING
 
 from .layout import Sides
@@ -78,7 +79,7 @@ def calibration_of(family: Family, label: str, sides: Sides, *, nominal: bool) -
     gains, offsets = read_gains(content, source, what, *_counts(family, label))
     centres, widths, notes = _response(family, label, sides, nominal)
     if len(content.replace(b",", b" ").replace(b";", b" ").split()) == len(gains):
-        notes.append(f"{label}: {source} has gains alone; offsets are taken as 0")
+        notes.append(f"{label}: {short_name(source)} has gains alone; offsets are taken as 0")
     if (np.diff(centres) <= 0).any():
         notes.append(f"{label}: the wavelengths do not rise from band to band; they are kept in the file's order")
     weak = weak_gains(gains)

@@ -102,7 +102,7 @@ def locate(path: Path) -> Layout:
             f"{short_name(str(path))} holds {len(stems)} products",
             code="GS-PRODUCT-SEVERAL",
             details=[f"product: {stem.text}" for stem in list(stems.values())[:10]],
-            hint="name one of the images",
+            hint="name one of the images, of an archive after unpacking it",
         )
     key, stem = next(iter(stems.items()))
     ours = [(path, label) for found, path, label in _images(folder) if found.text.lower() == key]

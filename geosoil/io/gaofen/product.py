@@ -284,15 +284,16 @@ def _images(layout: Layout, family: Family) -> dict[str, Image]:
         found[detector] = image
     missing = [label for label in DETECTORS if label not in found]
     if missing:
+        ending = layout.images[0][0].suffix
         raise InputError(
             f"{short_name(layout.stem.text, 60)} has no {missing[0]} image",
             code="GS-PRODUCT-MISSING",
             details=[
-                f"folder: {layout.folder}",
+                f"product: {layout.folder}",
                 f"found: {listing([path.name for path, _ in layout.images])}",
-                f"expected: {layout.stem.text}_{missing[0]}.tif with {family.detectors[missing[0]].bands} bands",
+                f"expected: {layout.stem.text}_{missing[0]}{ending} with {family.detectors[missing[0]].bands} bands",
             ],
-            hint="unpack the product again, whole",
+            hint="get the product from its provider again, or unpack it again, whole",
         )
     return found
 
@@ -334,7 +335,7 @@ def _check_sizes(vn: Detector, sw: Detector) -> None:
         raise InputError(
             "the images of VN and SW have different sizes",
             code="GS-PRODUCT-SIZE",
-            details=[f"folder: {vn.path.parent}", *sizes, "expected: equal sizes, as their pixels belong together"],
+            details=[f"product: {vn.path.parent}", *sizes, "expected: equal sizes, as their pixels belong together"],
             hint="get the product from its provider again",
         )
 
