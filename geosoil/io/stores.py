@@ -106,9 +106,7 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
             with h5py.File(address, "r") as file:
                 dict(file.attrs)
                 _check_hdf(file)
-        with checked_codecs() if engine == "zarr" else nullcontext():
-            if engine == "zarr":
-                _check_zarr(address)
+        with checked_codecs(_largest_chunk(address)) if engine == "zarr" else nullcontext():
             dataset = xr.open_dataset(
                 address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
             )
@@ -140,12 +138,16 @@ def _check_hdf(file: h5py.File) -> None:
             _check_sizes(name, one.shape, one.chunks or (), one.dtype.itemsize, read_whole=one.is_scale and not bare)
 
 
-def _check_zarr(address: str) -> None:
-    """The same for a Zarr store."""
-    for name, one in zarr.open_group(address, mode="r").arrays():
-        # The third format has names of dimensions, the second keeps them among the attributes.
-        dims = getattr(one.metadata, "dimension_names", None) or one.attrs.get("_ARRAY_DIMENSIONS")
-        _check_sizes(name, one.shape, one.chunks, one.dtype.itemsize, read_whole=dims in ([name], (name,)))
+def _largest_chunk(address: str) -> int:
+    """Bytes of the largest chunk of a Zarr store; raises ValueError as `_check_hdf`."""
+    largest = 0
+    with checked_codecs():
+        for name, one in zarr.open_group(address, mode="r").arrays():
+            # The third format has names of dimensions, the second keeps them among the attributes.
+            dims = getattr(one.metadata, "dimension_names", None) or one.attrs.get("_ARRAY_DIMENSIONS")
+            _check_sizes(name, one.shape, one.chunks, one.dtype.itemsize, read_whole=dims in ([name], (name,)))
+            largest = max(largest, math.prod(one.chunks) * one.dtype.itemsize)
+    return largest
 
 
 def _check_sizes(name: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int, *, read_whole: bool) -> None:

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from zarr.registry import register_codec
 
-from .zarrcodecs import CheckedBlosc
+from .zarrcodecs import MOST_BYTES, CheckedBlosc, CheckedGZip, CheckedZstd, bound_of
 
-__all__ = ["NAME", "CheckedBloscCodec"]
+if TYPE_CHECKING:
+    from zarr.core.array_spec import ArraySpec
+
+__all__ = ["SETTINGS"]
 
 
-class CheckedBloscCodec(BloscCodec):
+class _Bounded:
+    """What all of them have: the most bytes that a chunk may unpack to, by the array that it is of."""
+
+    _most: int = MOST_BYTES
+
+    def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
+        """The codec for the chunks of an array."""
+        evolved: Self = super().evolve_from_array_spec(array_spec)  # type: ignore[misc]
+        size = math.prod(array_spec.shape) * getattr(array_spec.dtype, "item_size", 8)
+        # Fields are frozen, and this is none; shards keep the codec that they have where the new one equals it.
+        for one in (self, evolved):
+            object.__setattr__(one, "_most", bound_of(size))
+        return evolved
+
+
+class CheckedBloscCodec(_Bounded, BloscCodec):
     """`zarrcodecs.CheckedBlosc` in the third format."""
 
     @cached_property
     def _blosc_codec(self) -> CheckedBlosc:
         config = dict(super()._blosc_codec.get_config())
         config.pop("id")
-        return CheckedBlosc(**config)
+        made: CheckedBlosc = CheckedBlosc(**config).bounded(self._most)
+        return made
 
 
-#: What Zarr's settings call the class.
-NAME = f"{CheckedBloscCodec.__module__}.{CheckedBloscCodec.__qualname__}"
-register_codec("blosc", CheckedBloscCodec)
+class CheckedGzipCodec(_Bounded, GzipCodec):
+    """`zarrcodecs.CheckedGZip` in the third format."""
+
+    @cached_property
+    def _gzip_codec(self) -> CheckedGZip:
+        made: CheckedGZip = CheckedGZip(self.level).bounded(self._most)
+        return made
+
+
+class CheckedZstdCodec(_Bounded, ZstdCodec):
+    """`zarrcodecs.CheckedZstd` in the third format."""
+
+    @cached_property
+    def _zstd_codec(self) -> CheckedZstd:
+        made: CheckedZstd = CheckedZstd(level=self.level, checksum=self.checksum).bounded(self._most)
+        return made
+
+
+_CODECS = {"blosc": CheckedBloscCodec, "gzip": CheckedGzipCodec, "zstd": CheckedZstdCodec}
+for _name, _codec in _CODECS.items():
+    register_codec(_name, _codec)
+#: Which class Zarr takes for the name of a codec, as its settings say it.
+SETTINGS = {f"codecs.{name}": f"{codec.__module__}.{codec.__qualname__}" for name, codec in _CODECS.items()}

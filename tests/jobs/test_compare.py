@@ -14,6 +14,7 @@ from rasterio.transform import from_origin
 from geosoil.config import load_study
 from geosoil.errors import InputError
 from geosoil.jobs.compare import compare, variants_of
+from geosoil.jobs.comparison import FILES
 
 Edit = Callable[[str, str], None]
 
@@ -110,3 +111,5 @@ def test_the_curve_of_covariates_falls_where_the_one_that_matters_comes_in(quick
     # The ranking puts `wet` first: one covariate is as good as all.
     assert errors[1] < 1.3 * errors[3]
     assert "number of covariates" in (farm / "out" / "report.html").read_text(encoding="utf-8")
+    # Those that are kept from replacing an input.
+    assert {path.name for path in (farm / "out").iterdir()} <= {*FILES, "parts", "plots"}

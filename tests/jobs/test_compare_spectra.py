@@ -14,7 +14,7 @@ import geosoil
 from geosoil.errors import InputError, OutputError, UsageError
 from geosoil.jobs.compare import compare, summary
 from geosoil.jobs.compare_spectra import spectra_variants
-from geosoil.jobs.comparison import Comparison
+from geosoil.jobs.comparison import FILES, Comparison
 from geosoil.jobs.inversion import cross_validate_spectra, folds_of_pairs, recipe_of_spectra
 from geosoil.jobs.pairing import build_pairs
 
@@ -52,6 +52,10 @@ class TestTables:
         assert held["schema"] == 1
         assert len(held["scores"]) == len(scores)
         assert (whole / "report.html").stat().st_size > 1000
+
+    def test_all_files_are_among_those_that_are_kept_from_replacing_an_input(self, whole: Path) -> None:
+        assert {path.name for path in whole.iterdir()} <= {*FILES, "parts", "plots"}
+        assert {path.suffix for path in (whole / "plots").iterdir()} == {".png"}
 
     def test_every_sample_is_predicted_once_a_repeat(self, whole: Path) -> None:
         predictions = pd.read_csv(whole / "predictions.csv")

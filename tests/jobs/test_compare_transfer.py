@@ -13,6 +13,7 @@ from geosoil.errors import InputError, OutputError
 from geosoil.jobs.compare import compare, summary
 from geosoil.jobs.compare_spectra import partition, run_variants
 from geosoil.jobs.compare_transfer import transfer_variants
+from geosoil.jobs.comparison import FILES
 from geosoil.jobs.inversion import cross_validate_spectra
 from geosoil.jobs.lending import lend
 from geosoil.jobs.transfer import build_transfer, recipe_of_transfer
@@ -114,6 +115,8 @@ class TestTables:
         assert statistics["n"].tolist() == [LOCAL, 280]
         assert {"skewness", "kurtosis", "CV [%]"} <= set(statistics.columns)
         assert len(list((whole / "plots").glob("*.png"))) == 7
+        # Those that are kept from replacing an input.
+        assert {path.name for path in whole.iterdir()} <= {*FILES, "parts", "plots"}
         text = (whole / "report.html").read_text(encoding="utf-8")
         for words in ("Kennard and Stone", "DTL-I, PLSR", "a random quarter", "principal components"):
             assert words in text
