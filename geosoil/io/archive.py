@@ -211,14 +211,16 @@ def _unpack(
     """The files that were written, with their paths in the archive."""
     with _workspace(folder) as work:
         found: dict[str, str] = {}
+        taken: set[str] = set()
         written = 0
         for info, data in _files(path, limits, progress):
             name = PurePosixPath(info.name).name
             if not _matches(name, expected):
                 continue
-            if name.lower() in {one.lower() for one in found}:
+            if name.lower() in taken:
                 raise _refused(path, "holds two files of one name", "TWICE", [f"name: {name}"], "unpack it by hand")
             found[name] = info.name
+            taken.add(name.lower())
             size = min(info.size, 4 * HEADER_BYTES) if headers else info.size
             written += size
             if headers and written > _MOST_HEADERS:
