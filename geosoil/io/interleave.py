@@ -273,7 +273,8 @@ def _look(
 
 
 def _values(stored: NDArray[Any], nodata: float | None) -> Float64:
-    values = stored.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # numbers of another kind than the header says may be any
+        values = stored.astype(np.float64)
     if nodata is not None:
         values[values == nodata] = np.nan
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -106,7 +107,10 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
             with h5py.File(address, "r") as file:
                 dict(file.attrs)
                 _check_hdf(file)
-        with checked_codecs(_largest_chunk(address)) if engine == "zarr" else nullcontext():
+        checked = checked_codecs(_largest_chunk(address)) if engine == "zarr" else nullcontext()
+        with checked, warnings.catch_warnings():
+            # Nor has a store to have its metadata a second time in one place.
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
             dataset = xr.open_dataset(
                 address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
             )
