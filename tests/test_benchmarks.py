@@ -34,6 +34,7 @@ _PARTS = ("cases", "peers", "workloads")
         ("rs_local", "bands", 211),
         ("attributions", "bands", 300),
         ("cnn_search", "bands", 24),
+        ("made_limit", "few", 40),
     ],
 )
 def test_the_quick_run_ends_well(name: str, key: str, value: int, tmp_path: Path) -> None:

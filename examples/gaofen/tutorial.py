@@ -43,7 +43,7 @@ def main(out: Path, quick: bool) -> None:
     make_spectral_samples(landscape, count, folder=out / "lab")
     shutil.copy(HERE / "study.toml", out)
 
-    # 2. What is in the archive? Nothing is unpacked for this.
+    # 2. What is in the archive? Its images are looked at, and not unpacked whole.
     #    geosoil info delivery/*.tar.gz
     told = geosoil.info(product)["product"]
     print(f"{told['sensor']}, {len(told['bands'])} bands, {told['good']} of them good, {told['acquired']}")
