@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
 
 from geosoil.errors import InputError, listing
 
 from .addresses import redact, short_name
 
-__all__ = ["LONGEST", "parse_crs", "refuse_mismatch", "same_crs", "same_grid", "show_grid"]
+__all__ = ["LONGEST", "outline_on", "parse_crs", "refuse_mismatch", "same_crs", "same_grid", "show_grid"]
 
 #: Most rows, and most columns: their coordinates are held. The world at 3 m has fewer.
 LONGEST = 2**24
@@ -42,6 +43,11 @@ def same_crs(one: CRS | None, other: CRS | None) -> bool:
     if one == other or (one.epsg is not None and one.epsg == other.epsg):
         return True
     return bool(one.proj.equals(other.proj, ignore_axis_order=True))
+
+
+def outline_on(one: GeoBox, other: GeoBox) -> Geometry:
+    """The outline of a grid in the CRS of another."""
+    return one.extent if same_crs(one.crs, other.crs) or other.crs is None else one.footprint(other.crs)
 
 
 def same_grid(one: GeoBox, other: GeoBox) -> bool:

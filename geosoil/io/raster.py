@@ -23,7 +23,7 @@ from .addresses import expand, redact, short_name
 from .align import RESAMPLING, Aligned
 from .cube import RasterReader, with_settings
 from .gaofen.names import join_of
-from .grids import refuse_mismatch, same_crs, same_grid, show_grid
+from .grids import outline_on, refuse_mismatch, same_grid, show_grid
 from .lazy import lazy_array, reader_of
 from .products import addresses_of
 from .stack import Stack
@@ -343,7 +343,7 @@ def _put_on(part: Opened, target: GeoBox, resampling: str) -> Opened:
 
 
 def _check_overlap(part: Opened, target: GeoBox) -> None:
-    if _overlap(part.geobox, target):
+    if outline_on(part.geobox, target).intersects(target.extent):
         return
     raise InputError(
         f"{short_name(part.address)} lies outside the grid to align to",
@@ -351,11 +351,6 @@ def _check_overlap(part: Opened, target: GeoBox) -> None:
         details=[f"it: {show_grid(part.geobox)}", f"to align to: {show_grid(target)}"],
         hint="check the CRS of both",
     )
-
-
-def _overlap(one: GeoBox, other: GeoBox) -> bool:
-    outline = one.extent if same_crs(one.crs, other.crs) or other.crs is None else one.footprint(other.crs)
-    return bool(outline.intersects(other.extent))
 
 
 def _chosen(parts: Sequence[Opened], wanted: Sequence[str]) -> list[Opened]:

@@ -20,6 +20,7 @@ from geosoil.grid.patches import read_window
 from geosoil.io.addresses import is_remote, redact, short_name
 from geosoil.io.calibration import sparse_windows
 from geosoil.io.gdal import close_idle
+from geosoil.io.grids import outline_on, show_grid
 from geosoil.io.lazy import footprint, reader_of
 from geosoil.io.raster import Source, open_scene
 from geosoil.jobs.task import Masking, Task, Unseen
@@ -308,7 +309,8 @@ def land_use_on(grid: GeoBox, land_use: PathLike | None) -> xr.DataArray:
     Raises
     ------
     UsageError, InputError
-        ``GS-MASK-LANDUSE``: no raster is given, it has several bands, or values that are no whole numbers.
+        ``GS-MASK-LANDUSE``: no raster is given, it has several bands, values that are no whole numbers, or lies
+        elsewhere. One that covers a part of the grid is warned of.
     """
     if land_use is None:
         raise UsageError(
@@ -326,8 +328,26 @@ def land_use_on(grid: GeoBox, land_use: PathLike | None) -> xr.DataArray:
     _check_codes(codes, land_use)
     if codes.odc.geobox == grid:
         return codes
+    _check_cover(codes.odc.geobox, grid, land_use)
     put: xr.DataArray = codes.odc.reproject(grid, resampling="nearest", dst_nodata=float("nan"))
     return put
+
+
+def _check_cover(own: GeoBox, grid: GeoBox, land_use: PathLike) -> None:
+    """Refuse a raster that lies elsewhere, and warn of one that leaves a part of the grid out."""
+    outline, name = outline_on(own, grid), short_name(str(land_use))
+    if not outline.intersects(grid.extent):
+        raise InputError(
+            f"land-use raster {name} lies outside the scene",
+            code="GS-MASK-LANDUSE",
+            details=[f"it: {show_grid(own)}", f"the scene: {show_grid(grid)}"],
+            hint="check the CRS of both, or name the raster of this place",
+        )
+    cell = max(abs(grid.resolution.x), abs(grid.resolution.y))
+    if not outline.buffer(cell).contains(grid.extent):
+        log.warning(
+            "land-use raster %s covers a part of the scene: beyond it no cell is left out for its land use", name
+        )
 
 
 def _check_codes(codes: xr.DataArray, land_use: PathLike) -> None:
