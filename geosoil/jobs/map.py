@@ -217,7 +217,7 @@ def map(
     task = place(task, stack, there)
     run = MapRun(folder, _plan(task, stack, tile_size, max_memory, num_workers), task, stack, nodata, dict(co or {}))
     keep_inputs(
-        run.written(samples=points is not None),
+        [folder, *run.written(samples=points is not None)],  # a store may be a folder
         read_files(models, samples, wavelengths, scenes=[scene, align, land_use]),
     )
     command = redact(command)

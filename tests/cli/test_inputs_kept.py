@@ -163,6 +163,13 @@ def test_map_keeps_its_scene(farm: Path, refused: Refused) -> None:
     refused("map", "soc.gsm", "maps/", "maps", "--overwrite", "-j", 1, **INPUT)
 
 
+def test_map_keeps_a_store(farm: Path, refused: Refused) -> None:
+    make_model(farm / "soc.gsm", kind="rf")
+    scene = make_scene(shape=(30, 40)).reset_coords(drop=True).assign_attrs({})
+    scene.rename("v").to_dataset().to_zarr(farm / "cube.zarr")
+    refused("map", "soc.gsm", "cube.zarr", "cube.zarr", "-j", 1, **INPUT)
+
+
 def test_a_picture_is_not_drawn_over_its_image(farm: Path, refused: Refused) -> None:
     scene = make_scene(shape=(12, 16)).compute()
     write_raster(farm / "cube.png", np.asarray(scene.values), names=["a", "b", "c"], driver="ENVI")

@@ -350,15 +350,15 @@ class TestLandUse:
     def test_a_raster_of_another_place_is_refused_and_one_of_a_part_is_warned_of(
         self, site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        codes, held = np.zeros((60, 60), np.int16), {"masks": {"land_use": (5,)}}
+        codes = np.zeros((60, 60), np.int16)
         with rasterio.open(site / "cube.tif") as file:
             crs, transform = file.crs, file.transform
         far = write_raster(tmp_path / "far.tif", codes, crs="EPSG:32633")
         with pytest.raises(InputError, match="lies outside the scene") as caught:
-            geosoil.predict(site / "soil.gsm", site / "cube.tif", land_use=far, **held)
+            geosoil.predict(site / "soil.gsm", site / "cube.tif", masks={"land_use": (5,)}, land_use=far)
         assert caught.value.code == "GS-MASK-LANDUSE"
         part = write_raster(tmp_path / "part.tif", codes, crs=crs, transform=transform)
-        geosoil.predict(site / "soil.gsm", site / "cube.tif", land_use=part, **held)
+        geosoil.predict(site / "soil.gsm", site / "cube.tif", masks={"land_use": (5,)}, land_use=part)
         assert "part.tif covers a part of the scene" in caplog.text
 
     def test_a_raster_of_several_bands_is_refused(self, site: Path, tmp_path: Path) -> None:
