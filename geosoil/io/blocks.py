@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,7 +14,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Blocked", "Cut", "read_blocks", "shared_blocks", "shares_blocks"]
+__all__ = ["Blocked", "Cut", "read_blocks", "several", "shared_blocks", "shares_blocks"]
+
+#: Rows and columns that are decoded together at least.
+_LEAST = 128
 
 #: ``read(rows, columns)`` to stored numbers (bands, h, w).
 Read = Callable[[tuple[int, int], tuple[int, int]], "NDArray[Any]"]
@@ -35,6 +38,28 @@ class Cut:
     rows: int
     columns: int
     bytes: int
+
+    @classmethod
+    def joined(cls, cuts: Iterable[Cut | None]) -> Cut | None:
+        """That of several files: blocks as large as the largest, the bytes of all; None where none is cut.
+
+        >>> Cut.joined([Cut(256, 128, 10), None, Cut(128, 512, 3)])
+        Cut(rows=256, columns=512, bytes=46)
+        """
+        found = [cut for cut in cuts if cut is not None]
+        if not found:
+            return None
+        rows, columns = max(cut.rows for cut in found), max(cut.columns for cut in found)
+        return cls(rows, columns, sum(cut.bytes * rows * columns // (cut.rows * cut.columns) for cut in found))
+
+
+def several(edge: int, size: int) -> int:
+    """Cells along an axis that are decoded together: of small blocks several, as one is hardly worth a read of its own.
+
+    >>> several(512, 2000), several(16, 2000), several(16, 40)
+    (512, 128, 48)
+    """
+    return edge * -(-min(_LEAST, size) // edge)
 
 
 @runtime_checkable

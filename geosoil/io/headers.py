@@ -23,6 +23,7 @@ from geosoil.errors import InputError
 
 from . import enviheader
 from .addresses import is_remote, redact, short_name, stem, suffix
+from .blocks import several
 from .gdal import DRIVERS, SOURCES_EACH, Handle, borrow, open_dataset
 from .grids import LONGEST, parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
@@ -43,9 +44,9 @@ NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "
 _MOST_VRT = 50 * 2**20
 # Blocks of a TIFF are looked at in so many steps along each axis.
 _LOOKS = 3
-# Formats that are decoded in blocks; rows and columns that are decoded together at least, and at most so many bytes.
+# Formats that are decoded in blocks, and most bytes that are decoded together.
 _IN_BLOCKS = ("GTiff", "JP2OpenJPEG")
-_LEAST_CUT, _MOST_CUT = 128, 32 * 2**20
+_MOST_CUT = 32 * 2**20
 # Sources of a VRT, and what in them leads to the network.
 _VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
@@ -250,7 +251,7 @@ def _cut(address: str, dataset: DatasetReader) -> tuple[int, int] | None:
     if dataset.driver not in _IN_BLOCKS or len(shapes) > 1 or is_remote(address):
         return None
     edges, sizes = shapes.pop(), (dataset.height, dataset.width)
-    least = [edge * -(-min(_LEAST_CUT, size) // edge) for edge, size in zip(edges, sizes, strict=True)]
+    least = [several(edge, size) for edge, size in zip(edges, sizes, strict=True)]
     each = dataset.count * np.result_type(*set(dataset.dtypes)).itemsize
     rows, columns = next(
         (cut for cut in ((least[0], least[1]), (edges[0], least[1])) if cut[0] * cut[1] * each <= _MOST_CUT), edges

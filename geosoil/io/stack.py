@@ -76,11 +76,7 @@ class Stack:
 
     def blocks(self) -> Cut | None:
         """See `blocks.Blocked`."""
-        cuts = [cut for part in self.parts if isinstance(part, Blocked) and (cut := part.blocks()) is not None]
-        if not cuts:
-            return None
-        rows, columns = max(cut.rows for cut in cuts), max(cut.columns for cut in cuts)
-        return Cut(rows, columns, sum(cut.bytes * rows * columns // (cut.rows * cut.columns) for cut in cuts))
+        return Cut.joined(part.blocks() for part in self.parts if isinstance(part, Blocked))
 
 
 def footprint_of(reader: WindowReader, rows: int, cols: int) -> Footprint:

@@ -17,7 +17,7 @@ from geosoil.errors import InputError
 from geosoil.types import Footprint
 
 from .addresses import is_remote, redact
-from .blocks import Cut, read_blocks, shares_blocks
+from .blocks import Cut, read_blocks, several, shares_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cube", "Variable", "VariableStack"]
 
-#: Rows and columns that are decoded together at least.
-_LEAST = 128
 #: Chunks of a store that are held at the same time for a window, decoded and half as large as they are stored.
 _TOGETHER = 2
 
@@ -68,24 +66,23 @@ class Variable:
         """Bytes that reading a window takes at most: as stored, as values, where they are missing, and chunks."""
         first, last = (min(self.planes), max(self.planes)) if self.array.ndim == 3 else (0, len(self.planes) - 1)
         size = self.array.dtype.itemsize
+        window = (last + 1 - first) * rows * cols * (size + 4 + 2)
         chunks = self._chunks()
         if not all(chunks):
-            return (last + 1 - first) * rows * cols * (size + 4 + 2)
+            return window
         touched = math.prod(
             1 if edge % cells == 0 else -(-cells // edge) + (cells % edge > 0)
             for cells, edge in zip((rows, cols), chunks[-2:], strict=True)
         )
-        chunk = math.prod(chunks) * size
-        return (last + 1 - first) * rows * cols * (size + 4 + 2) + min(touched, _TOGETHER) * 3 * chunk // 2
+        return window + min(touched, _TOGETHER) * 3 * math.prod(chunks) * size // 2
 
-    def cut(self) -> tuple[int, int] | None:
-        """Rows and columns that are decoded together: chunks, of small ones several; None where there are none."""
+    def cut(self, bands: int) -> Cut | None:
+        """How so many of its bands are decoded: chunks, of small ones several; None where there are none."""
         edges = self._chunks()
         if not all(edges):
             return None
-        sizes = zip(edges[-2:], self.array.shape[-2:], strict=True)
-        rows, columns = (edge * -(-min(_LEAST, size) // edge) for edge, size in sizes)
-        return rows, columns
+        rows, columns = (several(*axis) for axis in zip(edges[-2:], self.array.shape[-2:], strict=True))
+        return Cut(rows, columns, 4 * bands * rows * columns)
 
     def _chunks(self) -> list[int]:
         """Edges of the chunks that are decoded as a whole; 0 along dimensions that have none."""
@@ -187,22 +184,18 @@ class VariableStack:
 
     def _window(self, one: Variable, places: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """A window of a variable, from blocks that are shared where there is room for them."""
-        cut = one.cut() if shares_blocks() else None
+        cut = one.cut(len(places)) if shares_blocks() else None
         if cut is None or is_remote(self.stamp):  # a server is asked for all chunks at once
             return one.read(places, rows, cols)
         planes = tuple(np.asarray(one.planes)[places].tolist())
         return read_blocks(
-            (self.stamp, one.array.name, planes), Cut(*cut, 4 * len(planes) * cut[0] * cut[1]), self.shape[1:],
-            rows, cols, lambda rows, cols: one.read(places, rows, cols),
+            (self.stamp, one.array.name, planes), cut, self.shape[1:], rows, cols,
+            lambda rows, cols: one.read(places, rows, cols),
         )  # fmt: skip
 
     def blocks(self) -> Cut | None:
         """See `blocks.Blocked`."""
-        cuts = [(cut, len(one.planes)) for one in self.variables if (cut := one.cut()) is not None]
-        if not cuts or is_remote(self.stamp):
-            return None
-        rows, columns = (max(edges) for edges in zip(*(cut for cut, _ in cuts), strict=True))
-        return Cut(rows, columns, 4 * rows * columns * sum(planes for _, planes in cuts))
+        return None if is_remote(self.stamp) else Cut.joined(one.cut(len(one.planes)) for one in self.variables)
 
     def footprint(self, rows: int, cols: int) -> Footprint:
         """See `types.Measured`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -179,9 +180,11 @@ def make_plan(
         height, width = height + 2 * halo, width + 2 * halo
         return Footprint(2 * 4 * bands * height * width) if footprint is None else footprint(height, width)
 
+    @cache  # to see what surrounds a window on another grid takes its time, and all sizes are tried with all counts
     def caches(size: int) -> int:
         return CACHE + reading(min(size, rows), min(size, columns)).shared
 
+    @cache
     def worker(size: int) -> int:
         width, height = min(size, -(-columns // BLOCK) * BLOCK), min(size, -(-rows // BLOCK) * BLOCK)
         read = reading(height, width)

@@ -369,7 +369,6 @@ def _taken(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges
     """
     b = len(places)
     flat = _scratch.take(0, b, len(row)).reshape(-1)
-    groups = [(first, last, flat[b * first : b * last].reshape(b, -1)) for first, last in pairwise(edges)]
     if not isinstance(raw, np.ndarray):
         raw.pick(places, row, column, edges, flat)
     else:
@@ -377,7 +376,7 @@ def _taken(raw: Float32 | Cells, places: Int64, row: Int64, column: Int64, edges
         line, apart, by_band = in_line(raw, by_band=True)
         some = (edges, edges[:-1], edges[1:])
         pick_lines(line, apart, by_band, places, row, column, *some, none, one, zero, flat)
-    return [cells for _, _, cells in groups]
+    return [flat[b * first : b * last].reshape(b, -1) for first, last in pairwise(edges)]
 
 
 def _back_table(transform: TargetTransform, soil: Property, statistic: str, residuals: Float64) -> BackTransform:
