@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from .gdal import DRIVERS, SOURCES_EACH, Handle, borrow, open_dataset
 from .grids import LONGEST, parse_crs, same_crs, show_crs
 from .rasterfile import BandFormat, RasterFile
 from .rawfile import RawLayout
-from .vrt import names_from_sources
+from .vrt import mosaic_fault, names_from_sources
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -40,16 +38,11 @@ __all__ = ["NO_MAP", "Tags", "choose_crs", "open_raster", "open_told", "readable
 #: Codes of what keeps an image off the map; it still has lines and samples.
 NO_MAP = frozenset({"GS-GRID-MISSING", "GS-GRID-ROTATED", "GS-GRID-IRREGULAR", "GS-CRS-MISSING", "GS-CRS-UNREADABLE"})
 
-# Largest VRT that is read as text, bytes.
-_MOST_VRT = 50 * 2**20
 # Blocks of a TIFF are looked at in so many steps along each axis.
 _LOOKS = 3
 # Formats that are decoded in blocks, and most bytes that are decoded together.
 _IN_BLOCKS = ("GTiff", "JP2OpenJPEG")
 _MOST_CUT = 32 * 2**20
-# Sources of a VRT, and what in them leads to the network.
-_VRT_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b[^>]*>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,21 +175,10 @@ def _check_content(address: str) -> None:
     if start.startswith(b"version https://git-lfs"):
         raise _unreadable(address, "it is a Git LFS pointer: fetch the file itself")
     if suffix(address) == ".vrt":
-        _check_vrt(address)
+        if fault := mosaic_fault(path):
+            raise _unreadable(address, fault)
     elif start.startswith(b"<"):
         raise _unreadable(address, "it begins like a web page or XML: a download that failed?")
-
-
-def _check_vrt(address: str) -> None:
-    """Refuse a VRT on the disk that would fetch from the network, which nobody has asked for."""
-    path = Path(address)
-    if path.stat().st_size > _MOST_VRT:
-        raise _unreadable(address, f"a VRT of more than {_MOST_VRT} bytes")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for source in _VRT_SOURCE.finditer(text):
-        name = html.unescape(source[2]).strip()
-        if _NETWORK.search(name):
-            raise _unreadable(address, f"it reads from the network: {redact(name)[:200]}; give that address itself")
 
 
 def _describe(handle: Handle, dataset: DatasetReader, crs: str | None, mapped: bool) -> RasterFile:

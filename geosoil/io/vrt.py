@@ -1,7 +1,8 @@
-"""What the bands of a VRT are called after the files that they come from."""
+"""What the text of a VRT tells: whether it may be opened, and what its bands are called after."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import rasterio
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from .addresses import is_remote, stem, suffix
+from .addresses import is_remote, redact, stem, suffix
 from .gdal import open_dataset
 
 if TYPE_CHECKING:
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
     from rasterio.io import DatasetReader
 
-__all__ = ["names_from_sources"]
+__all__ = ["mosaic_fault", "names_from_sources"]
+
+# Largest VRT that is read as text, bytes.
+_MOST = 50 * 2**20
+# Mosaics in mosaics that are followed.
+_DEEPEST = 32
+# GDAL knows a VRT by this among its first bytes, whatever the file is called.
+_MARK, _START = b"<VRTDataset", 1024
+# Sources of a VRT, and what in them leads to the network.
+_SOURCE = re.compile(r"<(Source(?:Filename|Dataset)|SrcDSName)\b([^>]*)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|://|<GDAL_W|\b(WMS|WMTS|WCS):", re.IGNORECASE)
+_RELATIVE = re.compile(r"relativeToVRT\s*=\s*[\"']?1", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,42 @@ class _Source:
 
     file: str
     band: int
+
+
+def mosaic_fault(path: Path) -> str | None:
+    """Why a VRT on the disk is not to be opened; mosaics that it shows are looked into as well.
+
+    GDAL would fetch from the network what nobody has asked for. Mosaics that show each other it reads until it is deep
+    enough, and then never closes them.
+    """
+    return _fault(path.resolve(), (), set())
+
+
+def _fault(path: Path, above: tuple[Path, ...], good: set[Path]) -> str | None:
+    if path in above:
+        return f"it shows itself: {' shows '.join(one.name for one in (*above[above.index(path) :], path))}"
+    if len(above) == _DEEPEST:
+        return f"mosaics show mosaics, more than {_DEEPEST} deep"
+    if path.stat().st_size > _MOST:
+        return f"a VRT of more than {_MOST} bytes"
+    for source in _SOURCE.finditer(path.read_text(encoding="utf-8", errors="replace")):
+        name = html.unescape(source[3]).strip()
+        if _NETWORK.search(name):
+            told = f"it reads from the network: {redact(name)[:200]}; give that address itself"
+            return f"{path.name}, which it shows, cannot be read: {told}" if above else told
+        other = (path.parent / name if _RELATIVE.search(source[2]) else Path(name)).resolve()
+        if other not in good and _is_mosaic(other) and (fault := _fault(other, (*above, path), good)):
+            return fault
+        good.add(other)
+    return None
+
+
+def _is_mosaic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_START)
+    except (OSError, ValueError):  # a part of a file, or one that is missing: GDAL says so when it is read
+        return False
 
 
 def names_from_sources(dataset: DatasetReader, address: str, indexes: list[int]) -> list[str]:
@@ -86,7 +134,7 @@ def _lone_source(sources: list[Element], address: str) -> _Source | None:
 
 def _descriptions(file: str) -> tuple[str, ...]:
     """Those of a file on the disk; empty where it cannot be asked, as over the network, where each file costs time."""
-    # A VRT behind the VRT may lead to the network.
+    # What mosaics show is not asked for: each of theirs would be opened.
     if is_remote(file) or suffix(file) == ".vrt" or not Path(file).is_file():
         return ()
     try:

@@ -172,6 +172,15 @@ def _chain(path: Path) -> None:
         (path / f"{one}.vrt").write_text(re.sub(r">\w+\.\w+<", f">{other}.vrt<", text), encoding="utf-8")
 
 
+def _stair(path: Path, steps: int = 2000) -> None:
+    """A VRT that shows a VRT that shows a VRT."""
+    text = (path / "a.vrt").read_text(encoding="utf-8")
+    for step in range(steps):
+        (path / f"{step}.vrt").write_text(re.sub(r">\w+\.\w+<", f">{step + 1}.vrt<", text), encoding="utf-8")
+    (path / f"{steps}.vrt").write_text(text, encoding="utf-8")
+    (path / "a.vrt").write_text(re.sub(r">\w+\.\w+<", ">0.vrt<", text), encoding="utf-8")
+
+
 def _sparse(path: Path) -> None:
     """An image that says it is larger than any memory, and holds no block."""
     (image,) = (one for one in path.rglob("*_VN.*") if one.suffix in {".tif", ".tiff", ".geotiff"})
@@ -282,7 +291,8 @@ HOSTILE: dict[str, Hostile] = {
     "a chunk of 4 GB in NetCDF": Hostile("store", "four.nc", _hdf(_large_chunk), _UNREADABLE),
     "values in another file": Hostile("store", "four.nc", _hdf(_outside), _UNREADABLE),
     "links to nowhere": Hostile("store", "four.nc", _hdf(_dangling), _UNREADABLE),
-    "VRTs that show each other": Hostile("store", "stack.vrt", _chain, _READ),
+    "VRTs that show each other": Hostile("store", "stack.vrt", _chain, _UNREADABLE),
+    "2,000 VRTs in one another": Hostile("store", "stack.vrt", _stair, _UNREADABLE),
     "a VRT of 4e18 cells": Hostile(
         "store", "stack.vrt", _text("a.vrt", "rasterXSize='24' rasterYSize='24'", "rasterXSize='2000000000' "
         "rasterYSize='2000000000'"), "GS-RASTER-SIZE",

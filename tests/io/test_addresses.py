@@ -135,3 +135,18 @@ class TestRemote:
         assert error.code == "GS-RASTER-UNREADABLE"
         assert "network" in error.render()
         assert not sent
+
+    @pytest.mark.parametrize("name", ["s.vrt", "s.tif"])
+    def test_nor_does_a_vrt_that_another_one_shows(self, refusal: Refusal, tmp_path: Path, name: str) -> None:
+        make_scene(tmp_path / "far.tif")
+        with served(tmp_path) as (host, sent):
+            rasterio.shutil.copy(tmp_path / "far.tif", tmp_path / "near.vrt", driver="VRT")
+            text = (tmp_path / "near.vrt").read_text()
+            far = f'\\1 relativeToVRT="0">/vsicurl/http://{host}/far.tif<'
+            (tmp_path / name).write_text(re.sub(r"(<SourceFilename)[^>]*>[^<]*<", far, text))
+            (tmp_path / "near.vrt").write_text(text.replace("far.tif", name))
+            error = refusal(tmp_path / "near.vrt")
+        assert error.code == "GS-RASTER-UNREADABLE"
+        assert f"{name}, which it shows" in error.render()
+        assert "network" in error.render()
+        assert not sent
