@@ -13,7 +13,11 @@ from .options import as_json, emit
 @click.argument("path")
 @click.option("--quicklook", type=click.Path(path_type=Path), help="Write a picture of a scene to this PNG.")
 @click.option("--overwrite", is_flag=True, help="Replace the picture.")
-@click.option("--wavelengths", type=click.Path(path_type=Path), help="Table of the wavelengths of a cube (CSV).")
+@click.option(
+    "--wavelengths",
+    type=click.Path(path_type=Path),
+    help="Table of a cube's wavelengths (CSV), or the unit of its own: nm, um.",
+)
 @click.option("--scale", type=click.FloatRange(min=1), help="Stored numbers of a cube are reflectance times this.")
 @as_json
 def command(

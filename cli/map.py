@@ -53,7 +53,11 @@ from .options import as_json, emit, listed, log_options, pairs, progress_bar, st
 @click.option("--mask", "rules", multiple=True, metavar="RULE=VALUE", callback=pairs, help="Threshold, as ndvi=0.25.")
 @click.option("--land-use", type=click.Path(path_type=Path), help="Raster with codes of the land use.")
 @click.option("--leave-out", default="", metavar="CODES", help="Codes of the land use that are left out, with commas.")
-@click.option("--wavelengths", type=click.Path(path_type=Path), help="Table of a cube's wavelengths, nm.")
+@click.option(
+    "--wavelengths",
+    type=click.Path(path_type=Path),
+    help="Table of a cube's wavelengths, nm (CSV), or the unit of its own: nm, um.",
+)
 @click.option("--scale", type=float, help="A cube's numbers are reflectance times this, such as 10000.")
 @click.option("--spectra", type=click.Path(path_type=Path), help="Cube of laboratory-like spectra to write (.tif).")
 @workers

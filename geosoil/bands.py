@@ -15,7 +15,10 @@ TOLERANCE_NM = 2.0
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Bands", "match_bands", "match_wavelengths"]
+__all__ = ["WAVELENGTH_UNITS", "Bands", "match_bands", "match_wavelengths"]
+
+#: What a user may say of the wavelengths of a file that does not state their unit.
+WAVELENGTH_UNITS = ("nm", "um")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from geosoil.prep.steps import parse_steps
 
+from .bands import WAVELENGTH_UNITS
 from .errors import GeosoilError, InputError, UsageError
 from .soil import STANDARD_DEPTHS, Depth, Property, parse_depths, properties, property_of
 from .types import PathLike
@@ -150,7 +151,10 @@ class SceneConfig(_Record):
     crs: str | None = Field(None, description="CRS of rasters that have none")
     align: str | None = Field(None, description="raster whose grid all others are put on")
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] = "bilinear"
-    wavelengths: str | None = Field(None, description="table with wavelength and fwhm, nm, for a cube without them")
+    wavelengths: str | None = Field(
+        None,
+        description="of a cube that does not tell them: table with wavelength and fwhm, nm; or their unit, nm or um",
+    )
     scale: float | None = Field(None, gt=0, description="stored numbers are reflectance times this, such as 10000")
     bands: tuple[str, ...] = Field((), description="bands to use; default: all")
     classes: dict[str, Literal["onehot", "embedding"]] = Field(
@@ -533,7 +537,7 @@ def _anchor(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     def anchored(value: Any) -> Any:
         if isinstance(value, list):
             return [anchored(one) for one in value]
-        if not isinstance(value, str) or "://" in value or value.startswith("/vsi"):
+        if not isinstance(value, str) or "://" in value or value.startswith("/vsi") or value in WAVELENGTH_UNITS:
             return value
         return str(folder / Path(value).expanduser())
 

@@ -16,6 +16,7 @@ from geosoil.errors import InputError
 from .addresses import redact, short_name
 from .gdal import borrow
 from .rasterfile import RasterFile
+from .sunlight import LONG_NM, SHORT_NM, falls_like_sunlight, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,11 +61,15 @@ _Scaling: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class _Sample:
-    """Stored numbers of some windows, ``(window, band, y, x)``; where they are no data; and the bands' positions."""
+    """Stored numbers of some windows, ``(window, band, y, x)``; where they are no data; and the bands' positions.
+
+    Of the two bands by which sunlight is known also their wavelengths, nm; none where one of them lacks.
+    """
 
     stored: NDArray[Any]
     missing: NDArray[np.bool_]
     bands: tuple[int, ...]
+    sun: tuple[tuple[int, float], ...] = ()
 
     def values(self, scaling: _Scaling, among: Sequence[int] | None = None) -> Float64:
         """Valid numbers after scaling, of all bands of the sample or of those at some positions in the file."""
@@ -74,6 +79,23 @@ class _Sample:
         )
         values = self.stored[:, chosen].astype(np.float64) * factor + shift
         return np.asarray(values[~self.missing[:, chosen]])
+
+    @property
+    def whole(self) -> bool:
+        """Whether all valid numbers are whole, whatever they are stored as."""
+        stored = self.stored[~self.missing]
+        return stored.dtype.kind in "iu" or bool((stored == np.round(stored)).all())
+
+    def sunlit(self, scaling: _Scaling) -> str:
+        """That the spectra fall as sunlight does, in words; empty where they do not, or cannot tell."""
+        if not self.sun:
+            return ""
+        chosen = [self.bands.index(place) for place, _ in self.sun]
+        factor, shift = (np.array([one[place] for place, _ in self.sun])[:, None] for one in scaling)
+        both = ~self.missing[:, chosen].any(axis=1)
+        ratio = falls_like_sunlight(*(np.moveaxis(self.stored[:, chosen], 1, 0)[:, both] * factor + shift))
+        (_, short), (_, long) = self.sun
+        return "" if ratio is None else f"{long:.0f} nm has at most {ratio:.2f} of {short:.0f} nm, as in sunlight"
 
     def high(self, scaling: _Scaling, among: Sequence[int] | None = None) -> float | None:
         """Their 99th percentile; None where the sample has no data."""
@@ -159,7 +181,8 @@ def _sample(file: RasterFile, bands: Bands) -> _Sample:
     chosen = {usable[place] for place in np.linspace(0, len(usable) - 1, _BANDS).round().astype(int)}
     # The green band tells radiance in one unit from radiance in another.
     chosen.add(min(usable, key=lambda place: abs(bands.wavelength_nm[place] - 550)))
-    places = sorted(chosen)
+    sun = _of_sunlight(bands, usable)
+    places = sorted(chosen.union(place for place, _ in sun))
     formats = [file.formats[place] for place in places]
     stored, missing = [], []
     for rows, cols in sparse_windows(file.geobox.shape.yx, _side(file, len(places))):
@@ -173,7 +196,14 @@ def _sample(file: RasterFile, bands: Bands) -> _Sample:
     if not stored:
         empty = np.empty((0, len(places), 1, 1))
         return _Sample(empty, empty.astype(bool), tuple(places))
-    return _Sample(np.stack(stored), np.stack(missing), tuple(places))
+    return _Sample(np.stack(stored), np.stack(missing), tuple(places), sun)
+
+
+def _of_sunlight(bands: Bands, usable: Sequence[int]) -> tuple[tuple[int, float], ...]:
+    """The two bands by which sunlight is known, with their wavelengths; none where one of them lacks."""
+    wavelength = [bands.wavelength_nm[place] for place in usable]
+    found = [nearest(wavelength, nm) for nm in (SHORT_NM, LONG_NM)]
+    return () if None in found else tuple((usable[place], wavelength[place]) for place in found if place is not None)
 
 
 def _side(file: RasterFile, bands: int) -> int:
@@ -204,12 +234,23 @@ def _meaning(file: RasterFile, sample: _Sample, words: Mapping[str, str], scale:
         _check_reflectance(asked, sample, plain, where)
         _check_against(asked, meaning, sample, where)
         if (stated is not None or own != plain) and meaning.scaling != asked.scaling:
-            note = f"the file states that {meaning.how}: taken as reflectance x {scale:g}, as asked"
-            return replace(asked, notes=(*notes, note))
-        return asked
-    if meaning.quantity == "reflectance":
-        _check_reflectance(meaning, sample, plain, where)
-    return meaning
+            notes = (*notes, f"the file states that {meaning.how}: taken as reflectance x {scale:g}, as asked")
+        if shape := sample.sunlit(asked.scaling):
+            notes = (*notes, f"no reflectance by its spectra, as {shape}: taken for it, as asked")
+        return replace(asked, notes=notes)
+    if meaning.quantity != "reflectance":
+        return meaning
+    _check_reflectance(meaning, sample, plain, where)
+    shape = sample.sunlit(meaning.scaling)
+    if not shape:
+        return meaning
+    if stated is not None or said == "reflectance":
+        _refuse_sunlight(meaning, shape, where)
+    note = f"{shape}: {{}}; if it is reflectance, as of snow and water alone, say its scale: --scale 10000, --scale 1"
+    if own != plain:
+        return replace(meaning, quantity="radiance", notes=(note.format("taken as radiance"),))
+    quantity = "dn" if sample.whole else "radiance"
+    return _Meaning(quantity, plain, "as stored", (note.format(f"taken as {quantity}"),))
 
 
 def _divided(scale: float, plain: _Scaling, why: str, notes: tuple[str, ...] = ()) -> _Meaning:
@@ -240,8 +281,7 @@ def _guessed(sample: _Sample, said: str | None, plain: _Scaling) -> _Meaning:
     high = sample.high(plain)
     if high is None:
         return _Meaning(said or "dn", plain, "as stored", ("no data in a sparse sample: what they are is not known",))
-    values = sample.values(plain)
-    whole = sample.stored.dtype.kind in "iu" or bool((values == np.round(values)).all())
+    whole = sample.whole
     if said == "dn" or (said == "radiance" and not whole):
         return _Meaning(said, plain, f"as stored ({said}, says the header)")
     if said == "radiance":
@@ -327,6 +367,16 @@ def _check_reflectance(meaning: _Meaning, sample: _Sample, plain: _Scaling, wher
             f"99th percentile of a sparse sample: stored {stored:.4g}, scaled {high:.4g}; expected: 0.001 to 2",
         ],
         hint=_TOO_SMALL_HINT if unscaled and high < _REFLECTANCE[0] else _SCALE_HINT,
+    )
+
+
+def _refuse_sunlight(meaning: _Meaning, shape: str, where: str) -> None:
+    raise InputError(
+        f"{short_name(where)} calls reflectance what is radiance or bare counts by its spectra",
+        code="GS-QUANTITY",
+        details=[f"file: {redact(where)}", meaning.how, f"{shape}; of reflectance some land has 0.3 and more"],
+        hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
+        "where it is reflectance all the same, as of snow and water alone, say its scale: --scale 10000, --scale 1",
     )
 
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from geosoil.bands import Bands
+from geosoil.bands import WAVELENGTH_UNITS, Bands
 from geosoil.errors import InputError, UsageError
-from geosoil.types import Opened
+from geosoil.types import Opened, PathLike
 
 from . import enviheader
 from .addresses import is_remote, redact, stem
@@ -22,7 +22,7 @@ from .interleave import check_order
 from .rasterfile import RasterFile
 from .stack import Stack
 from .stores import is_store
-from .wavelengths import Spectral, band_words, has_wavelengths, mark_overlaps, read_table
+from .wavelengths import TABLE_HINT, Spectral, band_words, has_wavelengths, mark_overlaps, read_table
 
 __all__ = ["SENSOR_GEOMETRY", "RasterReader", "data_of", "facts_of", "with_settings"]
 
@@ -47,11 +47,14 @@ class RasterReader:
     ----------
     wavelengths : Path, optional
         Table of wavelengths to use instead of what the file says.
+    unit : str
+        Unit of the file's wavelengths, whatever it says of that; empty where it is to say it.
     scale : float, optional
         Stored numbers are reflectance times this.
     """
 
     wavelengths: Path | None = None
+    unit: str = ""
     scale: float | None = None
 
     def accepts(self, address: str) -> bool:
@@ -87,12 +90,13 @@ class RasterReader:
         self, file: RasterFile, words: Mapping[str, str], each: Sequence[Mapping[str, str]]
     ) -> Spectral | None:
         count = len(file.formats)
-        table = self.wavelengths or _table_beside(file)
+        table = self.wavelengths or (None if self.unit else _table_beside(file))
         if table is not None:
             return read_table(table, count)
-        return enviheader.spectral_of(words, count, redact(file.handle.address)) or _of_bands(
-            each, file, words.get("wavelength units", "")
-        )
+        unit = self.unit or words.get("wavelength units", "")
+        return enviheader.spectral_of(
+            {**words, "wavelength units": unit}, count, redact(file.handle.address)
+        ) or _of_bands(each, file, unit, sure=bool(self.unit))
 
 
 def data_of(address: str) -> str:
@@ -140,13 +144,14 @@ def _band_tags(tags: Mapping[str, str], imagery: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile, unit: str) -> Spectral | None:
-    """Wavelengths from tags of the bands, which may leave their unit to the file's; None where no band has any."""
+def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile, unit: str, *, sure: bool) -> Spectral | None:
+    """Wavelengths from tags of the bands, whose own unit counts where the file's is not sure; None without any."""
     having = [one for one in each if "wavelength" in one]
     if not having:
         return None
     where = redact(file.handle.address)
-    units = {one.get("wavelength units", one.get("wavelength unit", unit)).lower() for one in having}
+    told = [one.get("wavelength units", one.get("wavelength unit", unit)).lower() for one in having]
+    units = {unit} if sure else set(told)
     if len(having) < len(file.formats) or len(units) > 1:
         raise InputError(
             "the tags of the bands do not agree on wavelengths",
@@ -156,7 +161,7 @@ def _of_bands(each: Sequence[Mapping[str, str]], file: RasterFile, unit: str) ->
                 f"{len(having)} of {len(file.formats)} bands have one",
                 f"units: {sorted(units)}",
             ],
-            hint="tag all bands alike, or name a table of wavelengths: wavelengths=PATH",
+            hint=f"tag all bands alike, or {TABLE_HINT}",
         )
     lists = {
         name: "{" + ", ".join(one[name] for one in each) + "}"
@@ -259,8 +264,8 @@ def _sun(words: Mapping[str, str]) -> dict[str, float]:
     return found
 
 
-def with_settings(reader: RasterReader, wavelengths: Path | None, scale: float | None) -> RasterReader:
-    """The reader with what the user says of the file.
+def with_settings(reader: RasterReader, wavelengths: PathLike | None, scale: float | None) -> RasterReader:
+    """The reader with what the user says of the file; instead of a table of wavelengths it may be their unit.
 
     Raises
     ------
@@ -274,4 +279,7 @@ def with_settings(reader: RasterReader, wavelengths: Path | None, scale: float |
             details=["stored numbers are divided by the scale to give reflectance"],
             hint="give 10000 for reflectance x 10000, 100 for percent, 1 for reflectance as it is",
         )
-    return replace(reader, wavelengths=wavelengths, scale=scale)
+    said = None if wavelengths is None else str(wavelengths)
+    if said in WAVELENGTH_UNITS:
+        return replace(reader, unit=said, scale=scale)
+    return replace(reader, wavelengths=None if said is None else Path(said).expanduser(), scale=scale)

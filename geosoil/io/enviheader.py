@@ -12,7 +12,7 @@ import numpy as np
 from geosoil.errors import InputError, listing
 
 from .addresses import short_name
-from .wavelengths import Spectral, numbers_of
+from .wavelengths import TABLE_HINT, Spectral, numbers_of
 
 __all__ = [
     "DTYPES",
@@ -197,7 +197,7 @@ def spectral_of(entries: Mapping[str, str], count: int, where: str) -> Spectral 
                 f"{short_name(where)} has not one {name} a band",
                 code="GS-WAVELENGTH",
                 details=[f"file: {where}", f"{name}: {len(numbers or ())} numbers", f"bands: {count}"],
-                hint="correct the list in the file, or name a table of wavelengths: wavelengths=PATH",
+                hint=f"correct the list in the file, or {TABLE_HINT}",
             )
     good = [one != 0 for one in lists.get("bbl") or ()]
     found = Spectral.of(

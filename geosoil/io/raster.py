@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from itertools import groupby
-from pathlib import Path
 from typing import Any, cast
 
 import dask.array as da
@@ -77,8 +76,8 @@ def open_scene(
         Whether a map grid is needed. Else a source without one opens in sensor geometry: y counts lines downwards, x
         counts samples, and there is no CRS.
     wavelengths : path, optional
-        Table with the columns ``wavelength`` and, where known, ``fwhm`` and ``good``, for a raster file that has no
-        wavelengths, or wrong ones.
+        Table with the columns ``wavelength`` [nm] and, where known, ``fwhm`` and ``good``, for a raster file that has
+        no wavelengths, or wrong ones; or ``nm`` or ``um``, the unit of those of a file that does not state it.
     scale : float, optional
         Stored numbers are reflectance times this, whatever the file says: 10000, 100 for percent, 1.
 
@@ -142,7 +141,7 @@ def _check_settings(resampling: str, chunks: int) -> None:
 
 def _how(wavelengths: PathLike | None, scale: float | None) -> RasterReader:
     """The reader of raster files with what the user says of them."""
-    return with_settings(RasterReader(), None if wavelengths is None else Path(wavelengths).expanduser(), scale)
+    return with_settings(RasterReader(), wavelengths, scale)
 
 
 def _is_held(source: object) -> bool:
@@ -195,7 +194,7 @@ def _check_heeded(parts: Sequence[Opened]) -> None:
             "wavelengths and scale are settings of one raster file that has wavelengths",
             code="GS-CUBE-SETTINGS",
             details=[f"source: {redact(part.address)}" for part in parts[:10]],
-            hint="open the file by itself; for one without wavelengths name a table of them: wavelengths=PATH",
+            hint="open the file by itself; for one without wavelengths name a table of them: --wavelengths TABLE.csv",
         )
 
 

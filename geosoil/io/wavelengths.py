@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -22,6 +23,7 @@ __all__ = [
     "LISTED",
     "OVERLAP",
     "ROUNDING",
+    "TABLE_HINT",
     "UNKNOWN",
     "Spectral",
     "band_words",
@@ -45,6 +47,12 @@ _UNITS = {
 }
 #: Spellings of "nobody knows".
 _UNSTATED = frozenset({"", "unknown", "index", "none", "unitless"})
+#: Wavelengths that the sun lights the ground with, by unit.
+_OF_SUNLIGHT = {"nm": (300.0, 3000.0), "um": (0.3, 3.0)}
+#: Bands that may have one wavelength in common, however few there are: one of each detector.
+_MOST_ALIKE = 2
+#: What helps where a file does not tell its wavelengths right.
+TABLE_HINT = "name a table with the columns wavelength and, where known, fwhm: --wavelengths TABLE.csv"
 #: Optical wavelengths, nm: from the ultraviolet to the thermal infrared.
 _OPTICAL_NM = (100.0, 100_000.0)
 #: Lists rounded to a tenth of a nanometre meet at one join.
@@ -102,8 +110,8 @@ class Spectral:
         Raises
         ------
         InputError
-            ``GS-WAVELENGTH`` where numbers are no wavelengths, ``GS-WAVELENGTH-UNIT`` where the unit is not told and
-            does not follow from the numbers, or contradicts them.
+            ``GS-WAVELENGTH`` where numbers are no wavelengths, or most of them one; ``GS-WAVELENGTH-UNIT`` where the
+            unit is not told, not known, or contradicted by the numbers.
         """
         known = [one for one in wavelength if one != 0]
         wrong = [one for one in known if not (math.isfinite(one) and one > 0)]
@@ -112,12 +120,20 @@ class Spectral:
                 f"{short_name(where)} has wavelengths that are none",
                 code="GS-WAVELENGTH",
                 details=[f"file: {where}", f"found: {listing(wrong or list(wavelength), 5)}"],
-                hint="correct them, or name a table of wavelengths: wavelengths=PATH",
+                hint=f"correct them, or {TABLE_HINT}",
             )
-        factor, notes = _factor(known, unit, where)
-        widths = () if any(not math.isfinite(one) or one < 0 for one in fwhm) else tuple(fwhm)
-        if fwhm and not widths:
-            notes = (*notes, "widths (FWHM) that are no numbers are left out")
+        common, times = Counter(known).most_common(1)[0]
+        if times > max(_MOST_ALIKE, len(known) // 2):
+            raise InputError(
+                f"{short_name(where)} has one wavelength for most of its bands",
+                code="GS-WAVELENGTH",
+                details=[f"file: {where}", f"found: {common:g} for {times} of {len(known)} bands"],
+                hint=f"correct them, or {TABLE_HINT}",
+            )
+        factor = _factor(known, unit, where)
+        unusable = any(not math.isfinite(one) or one < 0 for one in fwhm) or not any(fwhm)
+        widths = () if unusable else tuple(fwhm)
+        notes = ("widths (FWHM) that are no widths are left out",) if fwhm and not widths else ()
         return cls(
             wavelength_nm=tuple(_scaled(one, factor) for one in wavelength),
             fwhm_nm=tuple(_scaled(one, factor) for one in widths),
@@ -148,30 +164,36 @@ def _scaled(value: float, factor: float) -> float:
     return value if factor == 1 else float(f"{value * factor:.10g}")
 
 
-def _factor(known: Sequence[float], unit: str | None, where: str) -> tuple[float, tuple[str, ...]]:
-    """nm in one of the unit, and what was decided for want of one."""
+def _factor(known: Sequence[float], unit: str | None, where: str) -> float:
+    """nm in one of the unit, which has to be told: numbers alone may have lost theirs on the way."""
     spelled = (unit or "").strip().strip("{}").strip().lower()
     low, high = min(known), max(known)
     if spelled in _UNSTATED:
-        if low >= 0.3 and high <= 3:
-            return 1000.0, ("no unit of the wavelengths is stated; all lie in 0.3 to 3: taken as micrometres",)
-        if low >= 300 and high <= 3000:
-            return 1.0, ("no unit of the wavelengths is stated; all lie in 300 to 3000: taken as nanometres",)
         raise _unit_error(where, "has wavelengths without a unit", low, high)
     if spelled not in _UNITS:
         raise _unit_error(where, f"has wavelengths in {spelled[:20]!r}, which is not known", low, high)
     factor = _UNITS[spelled]
     if low * factor < _OPTICAL_NM[0] or high * factor > _OPTICAL_NM[1]:
         raise _unit_error(where, f"has wavelengths that are none in {spelled[:20]}", low, high)
-    return factor, ()
+    return factor
 
 
 def _unit_error(where: str, problem: str, low: float, high: float) -> InputError:
+    fit = [unit for unit, (least, most) in _OF_SUNLIGHT.items() if least <= low and high <= most]
+    likely = [f"they would be those of sunlight in {unit}" for unit in fit]
+    unit = fit[0] if fit else "nm"
     return InputError(
         f"{short_name(where)} {problem}",
         code="GS-WAVELENGTH-UNIT",
-        details=[f"file: {where}", f"found: {low:g} to {high:g}", "known units: nanometers (nm), micrometers (um)"],
-        hint="state the unit in the file (ENVI: wavelength units = Nanometers), or name a table: wavelengths=PATH",
+        details=[
+            f"file: {where}",
+            f"found: {low:g} to {high:g}",
+            *likely,
+            "known units: nanometers (nm), micrometers (um)",
+        ],
+        hint=f'say it: --wavelengths {unit}, or wavelengths = "{unit}" under [scene] in a study;\n'
+        "or state it in the file (ENVI: wavelength units = Nanometers), "
+        f"or {TABLE_HINT}",
     )
 
 
@@ -191,7 +213,7 @@ def numbers_of(text: str) -> list[float] | None:
 def read_table(path: Path, count: int) -> Spectral:
     """A side table of wavelengths: CSV with the column ``wavelength``, and ``fwhm`` and ``good`` where they are known.
 
-    A unit may stand in the header: ``wavelength_nm``, ``wavelength [um]``.
+    They are nm, or in the unit that stands in the header: ``wavelength_nm``, ``wavelength [um]``.
 
     Raises
     ------
@@ -207,7 +229,7 @@ def read_table(path: Path, count: int) -> Spectral:
     unit = _unit_in(header[columns["wavelength"]])
     fwhm = _floats(path, rows, columns["fwhm"]) if "fwhm" in columns else []
     good = _flags(path, rows, columns["good"]) if "good" in columns else []
-    found = Spectral.of(_floats(path, rows, columns["wavelength"]), unit, fwhm=fwhm, good=good, where=str(path))
+    found = Spectral.of(_floats(path, rows, columns["wavelength"]), unit or "nm", fwhm=fwhm, good=good, where=str(path))
     return replace(found, notes=(f"wavelengths are those of {path.name}", *found.notes))
 
 

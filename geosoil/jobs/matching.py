@@ -378,15 +378,15 @@ def _with_land_use(stack: xr.DataArray, plan: MaskPlan, land_use: PathLike | Non
 
 
 def _check_wavelengths(bundles: Sequence[Bundle], stack: xr.DataArray, band_map: Mapping[str, str]) -> None:
-    """Refuse a scene without wavelengths before anything else is said of it: for models of spectra it is no cube."""
+    """Refuse a scene that lacks wavelengths of a model before anything else, such as masks, is said of it."""
     offered = Bands.of(stack)
     for bundle in bundles:
-        if bundle.card.wavelength_nm and not offered.wavelength_nm and not band_map:
+        if bundle.card.wavelength_nm and not band_map:
             match_wavelengths(offered, bundle.card.wavelength_nm, model=f"model {bundle.card.name!r}")
 
 
 def say_guesses(scene: xr.DataArray) -> None:
-    """Warn of what was taken of a cube that does not tell it, or tells another: scale, unit of wavelengths."""
+    """Warn of what was taken of a cube that does not tell it, or tells another: its scale, the unit of radiance."""
     for note in scene.attrs.get("notes", ()):
         if str(note).startswith(("no ", "the file states ")) and _GUESSED in str(note):
             log.warning("%s", note)

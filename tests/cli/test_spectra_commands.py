@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 import geosoil
+from geosoil.prep.radiometry import solar_irradiance
 
 from ..jobs.spectra import make_site  # noqa: TID252  (tests are no package that is installed)
 from .conftest import Command, contents
@@ -198,6 +199,9 @@ def test_compare_runs_on_the_property_that_is_asked_for(typed: Command, farm: Pa
         (("map", "soil.gsm", "cube.tif", "x", "--leave-out", "a,b"), 2, "GS-MASK-RULE"),
         (("map", "soil.gsm", "cube.tif", "x", "--no-masks", "--mask", "ndvi=0.2"), 2, "--no-masks"),
         (("map", "soil.gsm", "dn.tif", "x"), 3, "GS-QUANTITY"),
+        (("map", "soil.gsm", "sunlit.tif", "x"), 3, "as in sunlight"),
+        (("map", "soil.gsm", "unitless.tif", "x"), 3, "--wavelengths nm"),
+        (("info", "unitless.tif"), 3, "--wavelengths nm"),
         (("map", "soil.gsm", "bare.tif", "x"), 5, "GS-WAVELENGTHS-NONE"),
         (("map", "soil.gsm", "few.tif", "x"), 5, "GS-WAVELENGTHS-MISSING"),
         (("map", "torn.gsm", "cube.tif", "x"), 5, "GS-MODEL-DAMAGED"),
@@ -213,8 +217,18 @@ def test_what_is_wrong_is_one_error_with_its_exit_code(
     assert ran.out == ""
     assert words in ran.err
     assert ran.err.count("error:") + ran.err.count("Error:") == 1
+    assert "cannot mask" not in ran.err
     assert "Traceback" not in ran.err
     assert contents(farm) == before
+
+
+def test_a_unit_that_is_said_is_as_good_as_one_in_the_file(typed: Command, farm: Path) -> None:
+    _lies(farm)
+    assert typed("map", "soil.gsm", "unitless.tif", "said", "--wavelengths", "nm").code == 0
+    assert typed("map", "soil.gsm", "cube.tif", "told").code == 0
+    for one in (farm / "told").glob("som*.tif"):
+        with rasterio.open(one) as told, rasterio.open(farm / "said" / one.name) as said:
+            np.testing.assert_array_equal(told.read(), said.read())
 
 
 def _lies(farm: Path) -> None:
@@ -222,16 +236,21 @@ def _lies(farm: Path) -> None:
     with rasterio.open(farm / "cube.tif") as cube:
         values, profile = cube.read(), cube.profile
         tags = [cube.tags(band) for band in cube.indexes]
+    nm = [float(one["wavelength"]) for one in tags]
+    light = (solar_irradiance(nm, [10.0] * len(nm)) / 2000).reshape(-1, 1, 1)
+    scaled, unit = {"reflectance_scale_factor": 10_000}, {"wavelength_units": "nm"}
     for name, bands, said in (
-        ("dn.tif", 166, {"quantity": "radiance"}),
-        ("few.tif", 90, {"reflectance_scale_factor": 10_000}),
+        ("dn.tif", 166, {"quantity": "radiance", **unit}),
+        ("sunlit.tif", 166, {**scaled, **unit}),
+        ("unitless.tif", 166, scaled),
+        ("few.tif", 90, {**scaled, **unit}),
         ("bare.tif", 166, None),
     ):
         with rasterio.open(farm / name, "w", **{**profile, "count": bands}) as file:
-            file.write(values[:bands])
+            file.write((values * light if name == "sunlit.tif" else values[:bands]).astype(values.dtype))
             if said is None:
                 continue
-            file.update_tags(wavelength_units="nm", **said)
+            file.update_tags(**said)
             for band in range(1, bands + 1):
                 file.update_tags(band, **tags[band - 1])
     content = bytearray((farm / "soil.gsm").read_bytes())

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geosoil.prep.radiometry import solar_irradiance
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,6 +27,12 @@ def reflectance(bands: int = 40, shape: tuple[int, int] = (24, 36), seed: int = 
     bright = 0.25 + 0.1 * np.sin(xx / 9 + rng.random()) + 0.08 * np.cos(yy / 7)
     slope = np.linspace(0.3, 1.2, bands)
     return np.asarray(bright[np.newaxis] * slope[:, np.newaxis, np.newaxis] + 0.001 * rng.random((bands, *shape)))
+
+
+def sunlit(bands: int = 40) -> Float64:
+    """Radiance of that landscape below a sun 40 degrees from the zenith, W m-2 sr-1 um-1."""
+    light = solar_irradiance(wavelengths(bands), [10.0] * bands) * np.cos(np.radians(40)) / np.pi
+    return np.asarray(reflectance(bands) * light[:, np.newaxis, np.newaxis])
 
 
 def wavelengths(bands: int = 40, first: float = 400.0, last: float = 2400.0) -> list[float]:

@@ -19,7 +19,7 @@ from geosoil.io import enviheader
 from geosoil.io.raster import open_scene
 from geosoil.testing import make_scene, write_raster
 
-from .cubes import braces, reflectance, wavelengths, write_envi
+from .cubes import braces, reflectance, sunlit, wavelengths, write_envi
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -245,7 +245,7 @@ class TestLies:
 
 
 class TestUnits:
-    """Wavelengths are nm inside; a unit is inferred only where there is no doubt, and that is said."""
+    """Wavelengths are nm inside; their unit is told by the file or by the user."""
 
     @pytest.mark.parametrize("spelled", ["Micrometers", "um", "µm", "microns", "MICROMETERS"])
     def test_micrometres_become_nanometres_without_noise(self, tmp_path: Path, spelled: str) -> None:
@@ -265,19 +265,31 @@ class TestUnits:
         assert Bands.of(open_scene(path)).names == tuple(f"B{place}" for place in range(1, 7))
 
     @pytest.mark.parametrize("unit", [None, "Unknown", ""])
-    @pytest.mark.parametrize(("factor", "word"), [(1.0, "nanometres"), (1e-3, "micrometres")])
-    def test_an_unstated_unit_is_inferred_and_said(
-        self, tmp_path: Path, unit: str | None, factor: float, word: str
+    @pytest.mark.parametrize(("factor", "asked"), [(1.0, "nm"), (1e-3, "um")])
+    def test_an_unstated_unit_is_asked_for_and_may_be_said(
+        self, refusal: Refusal, tmp_path: Path, unit: str | None, factor: float, asked: str
     ) -> None:
         listed = braces([round(one * factor, 6) for one in wavelengths(9)])
         path = write_envi(tmp_path / "c.dat", as_int16(reflectance(9)), wavelength=listed, wavelength_units=unit)
-        scene = open_scene(path)
-        assert Bands.of(scene).wavelength_nm == tuple(wavelengths(9))
-        assert any(word in note for note in scene.attrs["notes"])
-        assert Bands.of(scene).names[-1] == "2400 nm"
+        error = refusal(path)
+        assert error.code == "GS-WAVELENGTH-UNIT"
+        assert f"they would be those of sunlight in {asked}" in error.details
+        assert f"--wavelengths {asked}" in error.hint
+        bands = Bands.of(open_scene(path, wavelengths=asked))
+        assert bands.wavelength_nm == tuple(wavelengths(9))
+        assert bands.names[-1] == "2400 nm"
+
+    def test_a_unit_that_is_said_counts_before_that_of_bands_and_not_against_the_numbers(
+        self, refusal: Refusal, tmp_path: Path
+    ) -> None:
+        each = [{"wavelength": str(one), "wavelength_units": "GHz"} for one in wavelengths(4)]
+        path = write_tiff(tmp_path / "c.tif", as_int16(reflectance(4)), {}, each)
+        assert refusal(path).code == "GS-WAVELENGTH-UNIT"
+        assert Bands.of(open_scene(path, wavelengths="nm")).wavelength_nm == tuple(wavelengths(4))
+        assert refusal(path, wavelengths="um").code == "GS-WAVELENGTH-UNIT"
 
     @pytest.mark.parametrize("listed", [[4000, 5000, 6000], [0.2, 0.5, 0.6], [4, 5, 6], [200, 500, 600]])
-    def test_an_unstated_unit_that_could_be_several_is_asked_for(
+    def test_no_unit_is_supposed_for_what_is_no_sunlight(
         self, refusal: Refusal, tmp_path: Path, listed: list[float]
     ) -> None:
         path = write_envi(
@@ -285,7 +297,14 @@ class TestUnits:
         )
         error = refusal(path)
         assert error.code == "GS-WAVELENGTH-UNIT"
+        assert "would be" not in error.render()
         assert "wavelength units = Nanometers" in error.hint
+
+    def test_one_wavelength_for_most_bands_is_refused(self, refusal: Refusal, tmp_path: Path) -> None:
+        listed = braces([500.0] * 5 + [600, 700, 800])
+        error = refusal(write_envi(tmp_path / "c.dat", as_int16(reflectance(8)), wavelength=listed))
+        assert error.code == "GS-WAVELENGTH"
+        assert "found: 500 for 5 of 8 bands" in error.details
 
 
 class TestScale:
@@ -397,6 +416,34 @@ class TestScale:
             values = (reflectance(9) * factor).astype(np.float32)
             scene = open_scene(write_envi(tmp_path / f"{factor}.dat", values, called))
             assert scene.attrs["quantity"] == quantity, factor
+
+    @pytest.mark.parametrize("called", [{"data units": "reflectance"}, {"reflectance scale factor": 1000}])
+    def test_radiance_of_the_size_of_reflectance_is_known_by_its_spectra(
+        self, refusal: Refusal, tmp_path: Path, called: dict[str, Any]
+    ) -> None:
+        stored = (sunlit(40) * (0.001 if "data units" in called else 1)).astype(np.float32)
+        path = write_envi(tmp_path / "c.dat", stored, called)
+        error = refusal(path)
+        assert error.code == "GS-QUANTITY"
+        assert "as in sunlight" in error.render()
+        scene = open_scene(path, scale=1 if "data units" in called else 1000)  # as asked
+        assert scene.attrs["quantity"] == "reflectance"
+        assert any(note.startswith("no reflectance by its spectra") for note in scene.attrs["notes"])
+
+    @pytest.mark.parametrize(("dtype", "quantity"), [("int16", "dn"), ("float32", "radiance")])
+    def test_what_nothing_calls_reflectance_is_not_taken_for_it_by_its_size(
+        self, tmp_path: Path, dtype: str, quantity: str
+    ) -> None:
+        stored = (sunlit(40) * (10 if dtype == "int16" else 0.001)).astype(dtype)
+        scene = open_scene(write_envi(tmp_path / "c.dat", stored))
+        assert scene.attrs["quantity"] == quantity
+        assert any(f"as in sunlight: taken as {quantity}" in note for note in scene.attrs["notes"])
+
+    def test_a_forest_is_no_sunlight(self, tmp_path: Path) -> None:
+        leaves = np.interp(wavelengths(40), [400, 700, 760, 1240, 1450, 1660, 2210], [3, 4, 45, 33, 12, 21, 11]) / 100
+        values = reflectance(40) / reflectance(40).mean(axis=(1, 2), keepdims=True) * leaves[:, None, None]
+        scene = open_scene(write_envi(tmp_path / "c.dat", values.astype(np.float32)))
+        assert scene.attrs["quantity"] == "reflectance"
 
     def test_a_multiplier_as_scale_is_refused(self, tmp_path: Path) -> None:
         path = write_envi(tmp_path / "c.dat", as_int16(reflectance(9)))

@@ -123,7 +123,7 @@ def test_what_is_left_of_two_detectors_rises_strictly(
         assert all(marked.good[one:])
 
 
-@given(st.lists(st.floats(300, 3000), min_size=1, max_size=30))
+@given(st.lists(st.floats(300, 3000), min_size=1, max_size=30, unique=True))
 def test_nanometres_and_micrometres_are_the_same_wavelengths(listed: list[float]) -> None:
     micro = Spectral.of([one / 1000 for one in listed], "Micrometers", where="c").wavelength_nm
     np.testing.assert_allclose(micro, listed, rtol=1e-9)
@@ -138,6 +138,7 @@ def test_widths_that_are_no_numbers_are_left_out_and_said() -> None:
     found = Spectral.of([400, 500], "nm", fwhm=[8, float("nan")], where="c")
     assert found.fwhm_nm == ()
     assert "left out" in found.notes[0]
+    assert Spectral.of([400, 500], "nm", fwhm=[0, 0], where="c").fwhm_nm == ()
 
 
 def test_a_list_of_nothing_is_refused() -> None:
