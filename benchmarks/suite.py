@@ -7,9 +7,9 @@
 
 Leaves FOLDER/suite.json, written after every case, and at the end FOLDER/suite.html. `--resume` keeps the cases that
 are there.
-Workloads: plsr (in every format), svr, forest, cnn, fusion; start, tiles, sizes. Peers that are not installed are named
-in the page with that reason; `pip install -e .[benchmarks]` brings those in Python, and Debian's r-cran-terra and
-r-cran-ranger R's. Scenes are kept in FOLDER/work until all cases are done: 10 GB.
+Workloads: plsr (in every format), svr, forest, cnn, fusion; start, tiles, sizes, memory. Peers that are not installed
+are named in the page with that reason; `pip install -e .[benchmarks]` brings those in Python, and Debian's
+r-cran-terra and r-cran-ranger R's. Scenes are kept in FOLDER/work until all cases are done: 10 GB.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--resume", action="store_true", help="keep the cases that are in suite.json")
     parser.add_argument(
-        "--only", default="", help="workloads, with commas: plsr,svr,forest,cnn,fusion,start,tiles,sizes"
+        "--only", default="", help="workloads, with commas: plsr,svr,forest,cnn,fusion,start,tiles,sizes,memory"
     )
     parser.add_argument("--peers", default="", help=f"with commas: {','.join(PEERS)}; default: all")
     options = parser.parse_args(words)

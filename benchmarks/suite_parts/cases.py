@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from inversion import bands_of, make_scene
+from memory import Case as Bound
+from memory import measure
 from rasterio.windows import Window
 
 from . import floors, workloads
@@ -41,6 +44,8 @@ _NETWORKS = (
 )
 _SIZES = (1000, 2000, 4000, 8000)
 _LONG_SIZE = 20_000
+#: Models and scenes that are mapped under a limit of the operating system.
+_BOUNDS = (("linear", 1000), ("linear", 4000), ("network", 4000))
 #: Tiles of 128 cells, 71 x 71.
 _MANY_TILES = 9088
 
@@ -151,6 +156,7 @@ def _quick_cases() -> Iterator[Case]:
     yield Case("start", _PACKED, partial(_start, **small))
     yield Case("tiles", "9 tiles of 128", partial(_tiles, **small, source=512))
     yield Case("sizes", "to 0.26 Mpixel", partial(_sizes, edges=(256, 512), bands=8, source=512))
+    yield Case("memory", "small", partial(_memory, bounds=(("linear", 256),)))
 
 
 def _full_cases() -> Iterator[Case]:
@@ -167,6 +173,7 @@ def _full_cases() -> Iterator[Case]:
     yield Case("start", _PACKED, partial(_start, **large))
     yield Case("tiles", "5,041 tiles of 128", partial(_tiles, edge=_MANY_TILES, bands=37, source=2048))
     yield Case("sizes", "from 1 Mpixel", partial(_sizes, edges=_SIZES, bands=37, source=2048))
+    yield Case("memory", "37 bands, deflated", partial(_memory, bounds=_BOUNDS))
 
 
 def _plsr(bench: Bench, format: str, edge: int, bands: int) -> dict[str, Any]:
@@ -248,6 +255,8 @@ def _limits(bench: Bench, setting: Setting) -> dict[str, Any]:
     scene, workload = setting.scene, setting.workload
     found: dict[str, Any] = {"read_s": floors.reading(scene), "bytes": floors.size_of(scene.path)}
     found["decode_s"] = min(floors.decoding(scene) for _ in range(1 if bench.quick else 2))
+    if workload.exponentials:
+        found["exponentials_s"] = floors.exponentials(workload.exponentials * scene.cells)
     if workload.products:
         product = floors.multiplying(workload, scene.cells, bench.quick)
         return found | {"compute_s": product.pop("seconds"), **product}
@@ -347,3 +356,12 @@ def _sizes(bench: Bench, edges: tuple[int, ...], bands: int, source: int) -> dic
         mega = scene.cells / 1e6
         rows.append({"mpixels": mega, "tiles_s": found["tiles_s"] / mega, "run_s": found["run_s"] / mega})
     return {"sizes": rows}
+
+
+def _memory(bench: Bench, bounds: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    """The command in a process that the operating system ends, or gives no more, above `--max-memory`."""
+    folder = bench.folder / "bounded"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = measure(folder, [Bound(*one) for one in (*bounds, *((("linear", _LONG_SIZE),) if bench.long else ()))])
+    shutil.rmtree(folder)
+    return found

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 import geosoil
 import geosoil.jobs.present as present_module
 import geosoil.jobs.task as task_module
@@ -28,6 +30,8 @@ __all__ = ["cores", "first_tile", "map_scene", "profile"]
 
 #: Seconds between two looks at the threads.
 _LOOK_S = 0.005
+#: A thread has a part in the work when it works for this share of the time.
+_PART = 0.05
 _ROOT = str(Path(geosoil.__file__).parent)
 #: Where a tile's time is spent; what of `predict` is the reading of cells counts as reading.
 _PHASES = ("read", "compute", "write")
@@ -108,14 +112,18 @@ def map_scene(
     -------
     dict
         ``run_s``: model, scene, tiles, maps written and read back, without project and report; ``tiles_s``: from the
-        first tile's start to the last one's end; ``phases``: shares of the threads' time in that; and the plan.
+        first tile's start to the last one's end; ``phases``: shares of the threads' time in that; ``busy``: the share
+        of it that the cores worked; ``threads``: how many threads had a part in that; and the plan.
     """
     moments: dict[str, list[float]] = {}
+    worked: list[dict[int, float]] = []
 
     def progress(done: int, total: int, message: str) -> None:
         if not moments:
             began()
         moments.setdefault(message, []).append(time.perf_counter())
+        if message == "mapping" and done in {0, total}:
+            worked.append(_worked())
 
     shutil.rmtree(out, ignore_errors=True)
     clock = Clock()
@@ -128,16 +136,27 @@ def map_scene(
     tiles_s = moments["mapping"][-1] - moments["mapping"][0]
     threads = tiles_s * plan["num_workers"]
     phases = {phase: clock.seconds[phase] / threads for phase in _PHASES}
+    spent = [seconds - worked[0].get(thread, 0.0) for thread, seconds in worked[-1].items()]
     return {
         "run_s": float(made.record["seconds"]),
         "tiles_s": tiles_s,
         "maps_s": moments["writing maps"][-1] - moments["writing maps"][0],
         "phases": phases | {"engine": 1 - sum(phases.values())},
+        "busy": sum(spent) / (tiles_s * cores()),
+        "threads": sum(one > _PART * tiles_s for one in spent),
         "tiles": plan["tiles"],
         "tile_size": plan["tile_size"],
         "num_workers": plan["num_workers"],
         "maps": [str(path) for path in made.maps],
     }
+
+
+def _worked() -> dict[int, float]:
+    """Seconds that each thread of this process has worked, its own and the system's for it."""
+    tasks = Path("/proc/self/task")
+    if not (tasks / str(os.getpid()) / "schedstat").exists():
+        return {one.id: one.user_time + one.system_time for one in psutil.Process().threads()}  # in steps of 10 ms
+    return {int(one.name): int((one / "schedstat").read_text().split()[0]) / 1e9 for one in tasks.iterdir()}
 
 
 def first_tile(model: Path, scene: Scene, out: Path) -> float:

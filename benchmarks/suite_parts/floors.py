@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import rasterio
+import torch
 import xarray as xr
 from inversion import best_product, read_bytes
 from rasterio.windows import Window
@@ -15,7 +18,7 @@ from .engine import cores
 from .scenes import EDGE, Scene, samples
 from .workloads import Workload
 
-__all__ = ["decoding", "forest_rate", "multiplying", "reading"]
+__all__ = ["decoding", "exponentials", "forest_rate", "multiplying", "reading"]
 
 
 def reading(scene: Scene) -> float:
@@ -48,6 +51,32 @@ def multiplying(workload: Workload, cells: int, quick: bool) -> dict[str, float]
         seconds += work * cells / best_product(list(shapes), cores(), quick) / 1e9
         flops += work
     return {"seconds": seconds, "gflops": flops * cells / seconds / 1e9, "flops_a_cell": flops}
+
+
+def exponentials(count: int) -> float:
+    """Seconds of so many exponentials of float32 in cache, by NumPy or torch, whichever is quicker, on all cores."""
+    block = np.linspace(-20, 0, 32_768, dtype=np.float32)
+    out, tensor = np.empty_like(block), torch.from_numpy(block)
+    into, rounds, best = torch.empty_like(tensor), 2000, np.inf
+    for one in (lambda: np.exp(block, out=out), lambda: torch.exp(tensor, out=into)):
+        with single_threaded():
+            for _ in range(3):
+                start = time.perf_counter()
+                for _ in range(rounds):
+                    one()
+                best = min(best, (time.perf_counter() - start) / (rounds * len(block)))
+    return count * best / cores()
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let torch use one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def forest_rate(workload: Workload, bands: int, quick: bool) -> dict[str, float]:

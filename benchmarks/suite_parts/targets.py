@@ -10,6 +10,10 @@ __all__ = ["Mark", "marks"]
 
 #: Least shares and ratios, and most seconds and shares, that the engine is to reach.
 LIMIT_SHARE, OVERHEAD, START_S, GROWTH = 0.6, 0.05, 3.0, 1.1
+#: Share of the time that cores are to be at work, in cases whose tiles take as many seconds as can be told apart.
+BUSY, _LONG_S = 0.9, 0.3
+#: Share of the tiles' time from which on what takes it is told.
+_TOLD = 0.05
 #: Workload to how many times as fast as the best peer it is to be.
 RATIOS = {"cnn": 80.0, "plsr": 2.0, "svr": 5.0}
 
@@ -41,7 +45,35 @@ class Mark:
 
 def marks(cases: Mapping[str, Mapping[str, Any]]) -> list[Mark]:
     """All targets for which there is a measurement."""
-    return [mark for key, found in cases.items() if "failed" not in found for mark in _marks(key, found)]
+    whole = {key: found for key, found in cases.items() if "failed" not in found}
+    return [*(mark for key, found in whole.items() for mark in _marks(key, found)), *_of_cores(whole)]
+
+
+def _of_cores(cases: Mapping[str, Mapping[str, Any]]) -> Iterator[Mark]:
+    """Whether cores wait while something is read or written, and whether more threads work than there are cores."""
+    runs = {key: found["ours"] for key, found in cases.items() if "ours" in found}
+    long = {key: one for key, one in runs.items() if one["tiles_s"] >= _LONG_S}
+    if not long:
+        return
+    idlest, one = min(long.items(), key=lambda item: float(item[1]["busy"]))
+    reached = one["busy"] >= BUSY
+    yield Mark(
+        f"{len(long)} cases whose tiles take {_LONG_S:g} s and more",
+        f"reading, computing and writing overlap: cores at work {BUSY:.0%} of the time",
+        f"least {one['busy']:.0%}, {idlest}",
+        reached,
+        "" if reached else f"{_told(one['phases'])}; what is left is waiting: for the interpreter, a lock or the disk",
+    )
+    fullest, one = max(long.items(), key=lambda item: int(item[1]["threads"]))
+    reached = one["threads"] <= one["num_workers"]
+    why = "" if reached else "threads of a library beside those that make tiles"
+    yield Mark(
+        f"{len(long)} cases whose tiles take {_LONG_S:g} s and more",
+        "no more threads at work than cores",
+        f"at most {one['threads']} on {one['num_workers']}, {fullest}",
+        reached,
+        why,
+    )
 
 
 def _marks(key: str, found: Mapping[str, Any]) -> Iterator[Mark]:
@@ -59,6 +91,8 @@ def _marks(key: str, found: Mapping[str, Any]) -> Iterator[Mark]:
         yield Mark(key, f"engine below {OVERHEAD:.0%}", text, reached, "" if reached else _phases(found))
     elif workload == "sizes":
         yield _flat(key, found)
+    elif workload == "memory":
+        yield from (_bound(key, row, found["limit"]) for row in found["cases"])
     else:
         yield _limit(key, workload, found)
         if workload in RATIOS and found["ratios"]:
@@ -71,6 +105,18 @@ def _flat(key: str, found: Mapping[str, Any]) -> Mark:
     text = f"{growth:.2f} times the cost a cell from {rows[0]['mpixels']:.3g} to {rows[-1]['mpixels']:.3g} Mpixel"
     reached = growth <= GROWTH
     return Mark(key, f"no more than {GROWTH:g} times", text, reached, "" if reached else "the tiles' times grow")
+
+
+def _bound(key: str, row: Mapping[str, Any], way: str) -> Mark:
+    """A run under a limit of the system, in which also the values are those of the smaller scenes."""
+    reached = bool(row["ok"] and row["same_corner"])
+    return Mark(
+        f"{key}: {row['model']}, {row['edge']:,} x {row['edge']:,} cells",
+        f"ends below {row['limit_mb']:,} MB, its limit ({way})",
+        f"{row['peak_mb']:,} MB resident, {row['kills']} kills, exit code {row['exit_code']}",
+        reached,
+        "" if reached else f"planned were {row['planned_mb']:,} MB",
+    )
 
 
 def _limit(key: str, workload: str, found: Mapping[str, Any]) -> Mark:
@@ -89,11 +135,21 @@ def _why_below(found: Mapping[str, Any]) -> str:
     """What takes the time that the limit does not hold."""
     limit, ours = found["limit"], found["ours"]
     parts = [_phases(found)]
-    if limit["decode_s"] > max(limit["read_s"], limit["compute_s"]):
-        share = min(1.0, found["shares"]["tiles_with_decoding"])
+    floor = max(limit["read_s"], limit["compute_s"])
+    more, words = 0.0, []
+    if limit["decode_s"] > _TOLD * ours["tiles_s"]:
+        # Where the library is slower than our own decoding, that is what the format costs.
+        spent = min(limit["decode_s"], ours["phases"]["read"] * ours["tiles_s"])
+        more += spent
+        words.append(f"decoding the format takes the cores {spent:.2f} s")
+    if limit.get("exponentials_s", 0.0) > _TOLD * ours["tiles_s"]:
+        more += limit["exponentials_s"]
+        words.append(f"exponentials take them {limit['exponentials_s']:.2f} s")
+    if words:
+        share = min(1.0, (floor + more) / ours["tiles_s"])
         parts.append(
-            f"the format's own library takes {limit['decode_s']:.2f} s to make numbers of the bytes that are read in "
-            f"{limit['read_s']:.2f} s: {share:.0%} of a limit that counts it"
+            f"{' and '.join(words)}, which the limit of {floor:.2f} s does not hold and no program is spared: "
+            f"{share:.0%} of a limit that does"
         )
     again = ours["phases"]["read"] * ours["tiles_s"] / limit["decode_s"]
     if found["patch"] > 1 and again > 1.5:
@@ -107,7 +163,10 @@ def _why_below(found: Mapping[str, Any]) -> str:
 
 
 def _phases(found: Mapping[str, Any]) -> str:
-    phases = found["ours"]["phases"] if "ours" in found else found["phases"]
+    return _told(found["ours"]["phases"] if "ours" in found else found["phases"])
+
+
+def _told(phases: Mapping[str, float]) -> str:
     told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(phases.items(), key=lambda one: -one[1]))
     return f"of the threads' time {told}"
 
@@ -122,6 +181,14 @@ def _against_peers(key: str, least: float, found: Mapping[str, Any]) -> Mark:
         why = (
             f"of our {ours['run_s']:.2f} s tiles take {ours['tiles_s']:.2f}, finished maps with overviews, read back, "
             f"{ours['maps_s']:.2f}, and model, scene and plan {rest:.2f}; "
-            f"{found['ratios_finished'][name]:.1f} times where the peer makes such maps too"
+            f"{found['ratios_finished'][name]:.1f} times where the peer makes such maps too; "
+            f"were the tiles at their limit {ratio * ours['run_s'] / _at_limit(found):.0f} times"
         )
     return Mark(key, f"{least:g} times the best peer", f"{ratio:.1f} times {name}", reached, why)
+
+
+def _at_limit(found: Mapping[str, Any]) -> float:
+    """Seconds of the run, were its tiles as quick as bytes can be read, decoded and multiplied."""
+    ours, limit = found["ours"], found["limit"]
+    decoding = min(limit["decode_s"], ours["phases"]["read"] * ours["tiles_s"])
+    return float(ours["run_s"] - ours["tiles_s"] + max(limit["read_s"], limit["compute_s"] + decoding))

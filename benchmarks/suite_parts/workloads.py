@@ -75,6 +75,8 @@ class Workload:
         What another program can fit its own model on.
     exact : bool
         Whether that other model is the same one.
+    exponentials : int
+        Those that a cell cannot do without.
     """
 
     model: Path
@@ -86,6 +88,7 @@ class Workload:
     estimator: Any = None
     fit_on: tuple[Float32, NDArray[Any]] | None = None
     exact: bool = True
+    exponentials: int = 0
 
 
 def plsr(folder: Path, bands: int, quick: bool = False) -> Workload:
@@ -119,7 +122,8 @@ def svr(folder: Path, bands: int, quick: bool = False) -> Workload:
     )
     vectors = len(head.dual)
     products = ((2 * vectors * (bands + 1), ((bands, vectors),)),)
-    return _of_cells(folder, "svr", head, bands, _column(model.predict), products, model, None)
+    made = _of_cells(folder, "svr", head, bands, _column(model.predict), products, model, None)
+    return replace(made, exponentials=vectors)
 
 
 def forest(folder: Path, bands: int, quick: bool = False) -> Workload:

@@ -117,9 +117,10 @@ class Ledger:
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, sort_keys=True).encode() + b"\n"
         with self.path.open("r+b") as file:
-            # Over what a stop may have left of a line.
-            file.truncate(self._end)
-            file.seek(self._end)
+            if file.seek(0, os.SEEK_END) != self._end:
+                # What a stop has left of a line.
+                file.truncate(self._end)
+                file.seek(self._end)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

@@ -225,7 +225,10 @@ def _sweep(
                 except _Late:
                     future.add_done_callback(finished.put)
                 else:
-                    collect(pending.pop(future), made)
+                    item = pending.pop(future)
+                    # A result that is still wanted when its worker dies is made again.
+                    future.release()
+                    collect(item, made)
             crew.look()
             feed()
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 
 from geosoil.errors import InputError, UsageError
 from geosoil.grid.tiles import BLOCK, Tile
-from geosoil.jobs.task import Device, Source, Task, whole_block
+from geosoil.jobs.task import Device, Task, whole_block, windows_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,9 +83,10 @@ def _block_with_data(task: Task, stack: xr.DataArray) -> Float32:
     """A block of the scene with its halo; of the first that are tried the one with a cell that has all bands."""
     edge = BLOCK + 2 * task.halo
     found = np.full((stack.sizes["band"], edge, edge), np.nan, np.float32)
+    source_of = windows_of(stack, task.halo)
     for tile in _tries(stack.sizes["y"], stack.sizes["x"]):
         with suppress(InputError):  # what cannot be read is said when its tile is made
-            found = whole_block(Source.of(stack, tile, task.halo).read(), slice(0, BLOCK), slice(0, BLOCK), task.halo)
+            found = whole_block(source_of(tile).read(), slice(0, BLOCK), slice(0, BLOCK), task.halo)
             if np.isfinite(found).all(axis=0).any():
                 break
     return found

@@ -36,7 +36,7 @@ from geosoil.jobs.provenance import (
     key_of,
     map_tags,
 )
-from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
+from geosoil.jobs.task import Abandoned, Task, make_tile, remote_work, windows_of
 from geosoil.prep.masks import NODATA
 from geosoil.types import Progress
 
@@ -278,17 +278,18 @@ class MapRun:
         def note(tile: Tile, made: int | InputError | None) -> None:
             if isinstance(made, InputError) and not keep_going:
                 raise made
+            if isinstance(made, InputError):
+                ledger.fail(tile, made.message)
+            else:
+                ledger.add(tile, made)
             with noting:
-                if isinstance(made, InputError):
-                    ledger.fail(tile, made.message)
-                else:
-                    ledger.add(tile, made)
                 progress(len(ledger.done) + len(ledger.failed), total, "mapping")
 
+        source_of = windows_of(self.stack, self.task.halo)
+
         def make(tile: Tile) -> None:
-            source = Source.of(self.stack, tile, self.task.halo)
             with suppress(Abandoned):
-                note(tile, make_tile(self.task, tile, source, self.work, lambda: stop.asked))
+                note(tile, make_tile(self.task, tile, source_of(tile), self.work, lambda: stop.asked))
 
         with self._writing():
             if scheduler is None:

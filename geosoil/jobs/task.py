@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
     from geosoil.types import Bool, Cells, Float32, WindowReader
 
-__all__ = ["Abandoned", "Device", "Masking", "Source", "Task", "Unseen", "make_tile", "remote_work", "whole_block"]
+__all__ = [
+    "Abandoned",
+    "Device",
+    "Masking",
+    "Source",
+    "Task",
+    "Unseen",
+    "make_tile",
+    "remote_work",
+    "whole_block",
+    "windows_of",
+]
 
 Unseen = Literal["error", "missing"]
 _E = TypeVar("_E", bound=GeosoilError)
@@ -253,20 +264,6 @@ class Source:
     reader: WindowReader | None = None
     part: xr.DataArray | None = None
 
-    @classmethod
-    def of(cls, stack: xr.DataArray, tile: Tile, halo: int) -> Source:
-        """The window of a tile with its halo."""
-        inside, beyond = window_spans(stack.shape[1:], tile.rows(halo), tile.columns(halo))
-        reader = reader_of(stack.data) if stack.chunks is not None else None
-        if reader is not None:
-            # Straight from the files: no graph to build, no copy to make.
-            return cls(inside, beyond, reader=reader)
-        part = stack.isel(y=slice(*inside[0]), x=slice(*inside[1]))
-        if part.chunks is not None:
-            # The graph of this window alone, not of the whole scene.
-            part = part.copy(data=optimize(part.data)[0])
-        return cls(inside, beyond, part=part)
-
     def cells(self) -> Cells | None:
         """The window, to be read as its cells are asked for; None where that cannot be."""
         if any(self.beyond) or not isinstance(self.reader, Stack):
@@ -283,6 +280,25 @@ class Source:
             return values
         pads = ((0, 0), self.beyond[:2], self.beyond[2:])
         return np.pad(values, pads, constant_values=np.nan)
+
+
+def windows_of(stack: xr.DataArray, halo: int) -> Callable[[Tile], Source]:
+    """What gives the window of each tile of a scene, with a halo."""
+    shape = stack.shape[1:]
+    # Straight from the files, where it is of files: no graph to build, no copy to make.
+    reader = reader_of(stack.data) if stack.chunks is not None else None
+
+    def window(tile: Tile) -> Source:
+        inside, beyond = window_spans(shape, tile.rows(halo), tile.columns(halo))
+        if reader is not None:
+            return Source(inside, beyond, reader=reader)
+        part = stack.isel(y=slice(*inside[0]), x=slice(*inside[1]))
+        if part.chunks is not None:
+            # The graph of this window alone, not of the whole scene.
+            part = part.copy(data=optimize(part.data)[0])
+        return Source(inside, beyond, part=part)
+
+    return window
 
 
 def make_tile(
@@ -383,7 +399,9 @@ def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, T
     files = tuple(str(path) for path in paths)
     recipe = _Recipe(geosoil.__version__, files, task.places, task.halo, task.statistics, task.unseen, task.masking)
 
+    source_of = windows_of(stack, task.halo)
+
     def submit(client: Any, tile: Tile) -> Any:
-        return client.submit(_make_remote, recipe, tile, Source.of(stack, tile, task.halo), work, pure=False)
+        return client.submit(_make_remote, recipe, tile, source_of(tile), work, pure=False)
 
     return submit

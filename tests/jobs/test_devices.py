@@ -21,7 +21,7 @@ from geosoil.jobs.map import _plan
 from geosoil.jobs.maprun import MapRun
 from geosoil.jobs.matching import prepare
 from geosoil.jobs.provenance import gather_facts
-from geosoil.jobs.task import Device, Source
+from geosoil.jobs.task import Device, windows_of
 from geosoil.models.bundle import Bundle
 from geosoil.models.cnn import PatchPredictor, Standard
 from geosoil.models.device import HALF_ERROR, OnDevice, half_error, on_device
@@ -56,7 +56,7 @@ def test_tiles_are_those_of_the_ordinary_path(site: Path, device: torch.device) 
     assert moved.models[1] is task.models[1], "a forest stays where it is"
     tolerance = HALF_ERROR if moved.device.precision[0] == "half" else 1e-5
     for tile in plan_tiles(*SHAPE, 128):
-        raw = Source.of(stack, tile, task.halo).read()
+        raw = windows_of(stack, task.halo)(tile).read()
         np.testing.assert_allclose(moved.predict(raw, tile), task.predict(raw, tile), rtol=3 * tolerance)
     assert moved.device.kind == device.type
     assert moved.device.name == "some device"

@@ -235,6 +235,7 @@ def test_machines_that_join_get_tiles_and_one_that_is_killed_costs_its_tiles_onl
             ledger = next(tmp_path.glob(".geosoil-*/ledger.jsonl")).read_text(encoding="utf-8").splitlines()[1:]
             noted = {f"{json.loads(line)['tile']:07d}.f32" for line in ledger}
             kept.update({path: facts for path, facts in seen().items() if path.name in noted})
+            time.sleep(0.2)  # after which the scheduler knows that their results are at hand
             cluster.living[0].kill()
         if done == 0 and what == "writing maps":
             later.update(seen())
