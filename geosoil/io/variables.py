@@ -18,6 +18,7 @@ from geosoil.types import Footprint
 
 from .addresses import is_remote, redact
 from .blocks import Cut, read_blocks, several, shares_blocks
+from .rawfile import Decoding, decode_window
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -54,12 +55,11 @@ class Variable:
         if self.array.ndim == 3:
             # A file often stores the bands of a cell together: take the whole range in one read.
             first = int(planes.min())
-            values = _values(window[first : int(planes.max()) + 1])[planes - first]
-        elif self.array.ndim == 2:
-            values = _values(window)[np.newaxis][planes]
-        else:
-            places_of = np.unravel_index(planes, self.array.shape[:-2])
-            values = np.stack([_values(window[tuple(int(p) for p in place)]) for place in zip(*places_of, strict=True)])
+            return decode(_values(window[first : int(planes.max()) + 1]), self.array.attrs, planes - first)
+        if self.array.ndim == 2:
+            return decode(_values(window)[np.newaxis], self.array.attrs, planes)
+        places_of = np.unravel_index(planes, self.array.shape[:-2])
+        values = np.stack([_values(window[tuple(int(p) for p in place)]) for place in zip(*places_of, strict=True)])
         return decode(values, self.array.attrs)
 
     def footprint(self, rows: int, cols: int) -> int:
@@ -110,21 +110,43 @@ def _values(window: xr.DataArray) -> NDArray[Any]:
     return np.asarray(window.values)
 
 
-def decode(values: NDArray[Any], attrs: Mapping[Hashable, Any]) -> Float32:
-    """Values as float32 with NaN for no data, where the attributes still say how they are stored.
+def decode(values: NDArray[Any], attrs: Mapping[Hashable, Any], bands: Int64 | None = None) -> Float32:
+    """Bands of stored values (B, h, w) as float32 with NaN for no data, where the attributes still say how.
 
-    >>> decode(np.array([10, -1], np.int16), {"_FillValue": -1, "scale_factor": 0.5})
-    array([ 5., nan], dtype=float32)
+    Parameters
+    ----------
+    bands : (n,) int64, optional
+        Which of them, in this order; default: all.
+
+    >>> decode(np.array([[[10, -1]]], np.int16), {"_FillValue": -1, "scale_factor": 0.5})
+    array([[[ 5., nan]]], dtype=float32)
     """
-    nodata = attrs.get("_FillValue", attrs.get("missing_value", attrs.get("nodata")))
+    values = _native(values)
+    bands = np.arange(len(values)) if bands is None else bands
+    told = attrs.get("_FillValue", attrs.get("missing_value", attrs.get("nodata")))
+    gaps = np.empty(0) if told is None else np.atleast_1d(np.asarray(told))
+    if gaps.dtype.kind in "iuf" and values.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            gaps = gaps.astype(values.dtype)  # rounded as the stored numbers are
+    one = float(gaps[0]) if len(gaps) == 1 else np.nan
     scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
-    with np.errstate(over="ignore", invalid="ignore"):
-        plain = scale == 1.0 and offset == 0.0
-        out = (values if plain else values * scale + offset).astype(np.float32)
-    out[~np.isfinite(out)] = np.nan
-    if nodata is not None:
-        out[np.isin(values, np.atleast_1d(nodata))] = np.nan
+    how = Decoding(*(np.full(len(bands), number) for number in (one, scale, offset)))
+    out = np.empty((len(bands), *values.shape[1:]), np.float32)
+    decode_window(values, "bsq", bands, (0, 0), how, out)
+    if len(gaps) > 1:
+        out[np.isin(values[bands], gaps)] = np.nan
     return out
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of a kind that loops can be compiled for."""
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    return (
+        values.astype(np.float32)
+        if values.dtype == np.float16
+        else values.astype(values.dtype.newbyteorder("="), copy=False)
+    )
 
 
 @dataclass(frozen=True)
