@@ -18,6 +18,7 @@ from . import hdf
 from .addresses import redact, short_name, suffix
 from .gdal import Handle
 from .grids import parse_crs
+from .hdfchunks import part
 from .headers import choose_crs
 from .wavelengths import Spectral, mark_overlaps
 
@@ -70,14 +71,15 @@ class _Swath:
         values = np.full((len(bands), rows[1] - rows[0], cols[1] - cols[0]), np.nan, np.float32)
         planes = np.asarray(self.planes)[bands]
         with hdf.reading(self.handle, [self.names[place] for place in bands], rows, cols) as file:
-            sample, line = (np.asarray(file[name][slice(*rows), slice(*cols)], np.int64) for name in (_ACROSS, _DOWN))
+            key = slice(*rows), slice(*cols)
+            sample, line = (np.asarray(part(file[name], key), np.int64) for name in (_ACROSS, _DOWN))
             inside = (sample != 0) & (line != 0)
             if not inside.any() or not len(planes):
                 return values
             sample, line = np.abs(sample[inside]) - 1, np.abs(line[inside]) - 1
             lines, samples = (slice(int(one.min()), int(one.max()) + 1) for one in (line, sample))
             first, last = int(planes.min()), int(planes.max()) + 1
-            swath = file[_CUBE][lines, samples, first:last]
+            swath = part(file[_CUBE], (lines, samples, slice(first, last)))
         found = swath[line - lines.start, sample - samples.start][:, planes - first].astype(np.float32)
         found[(found == np.float32(self.nodata)) | ~np.isfinite(found)] = np.nan
         values[:, inside] = found.T
@@ -133,7 +135,7 @@ def _check_shapes(file: h5py.File, lists: dict[str, Any], address: str) -> None:
         )
     if file[_ACROSS].shape != file[_DOWN].shape:
         raise _wrong(address, "has a lookup table of two sizes", [f"{file[_ACROSS].shape}, {file[_DOWN].shape}"])
-    most = int(np.max(np.abs(file[_ACROSS][()]))), int(np.max(np.abs(file[_DOWN][()])))
+    most = tuple(int(np.max(np.abs(part(file[name], (slice(None),) * 2)))) for name in (_ACROSS, _DOWN))
     if most[0] > shape[1] or most[1] > shape[0]:
         raise _wrong(address, "has a lookup table that points outside its image", [f"{most} of {shape[1::-1]}"])
 

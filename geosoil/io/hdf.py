@@ -14,6 +14,7 @@ from geosoil.errors import InputError
 
 from .addresses import is_remote, redact, short_name
 from .gdal import Handle
+from .hdfchunks import part
 
 if TYPE_CHECKING:
     from geosoil.types import Float64
@@ -87,7 +88,8 @@ def attribute(file: h5py.File, name: str) -> Any:
 
 def numbers(values: Any) -> Float64:
     """Numbers of an attribute or dataset as one array."""
-    return np.asarray(values[()] if isinstance(values, h5py.Dataset) else values, np.float64).ravel()
+    stored = part(values, (slice(None),) * values.ndim) if isinstance(values, h5py.Dataset) else values
+    return np.asarray(stored, np.float64).ravel()
 
 
 def text(value: Any) -> str:

@@ -17,6 +17,7 @@ from . import hdf
 from .addresses import redact, short_name, suffix
 from .gdal import Handle
 from .grids import parse_crs
+from .hdfchunks import part
 from .headers import choose_crs
 from .wavelengths import Spectral, mark_overlaps
 
@@ -74,11 +75,12 @@ class _Cubes:
                 places = [place for place, one in enumerate(chosen) if one.cube == cube]
                 planes = np.array([chosen[place].plane for place in places])
                 first, last = int(planes.min()), int(planes.max()) + 1
-                window = file[f"{_FIELDS}/{cube}"][slice(*rows), first:last, slice(*cols)]
+                window = part(file[f"{_FIELDS}/{cube}"], (slice(*rows), slice(first, last), slice(*cols)))
                 for place, plane in zip(places, planes - first, strict=True):
                     values[place] = window[:, plane] * np.float64(chosen[place].scale) + chosen[place].offset
             outside = [
-                file[f"{_FIELDS}/{one.cube}"][slice(*rows), one.plane, slice(*cols)] == 0 for one in self.showing
+                part(file[f"{_FIELDS}/{one.cube}"], (slice(*rows), one.plane, slice(*cols))) == 0
+                for one in self.showing
             ]
         values[:, np.logical_and.reduce(outside)] = np.nan
         return values

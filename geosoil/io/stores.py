@@ -28,6 +28,7 @@ from geosoil.types import Opened
 
 from .addresses import is_remote, redact, short_name, suffix
 from .grids import LONGEST
+from .hdfchunks import bounded
 from .headers import NO_MAP, choose_crs, sensor_grid, unreadable_crs
 from .variables import Cube, Variable, VariableStack
 from .wavelengths import Spectral
@@ -111,9 +112,10 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
         with checked, warnings.catch_warnings():
             # Nor has a store to have its metadata a second time in one place.
             warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
-            dataset = xr.open_dataset(
-                address, engine=engine, chunks=None, cache=False, decode_coords="all", decode_times=False
-            )
+            dataset = xr.open_dataset(address, engine=engine, chunks=None, cache=False, decode_cf=False)
+            if engine == "h5netcdf" and not is_remote(address):
+                dataset = bounded(dataset, address)
+            dataset = xr.decode_cf(dataset, decode_coords="all", decode_times=False)
         for one in dataset.coords.values():
             if one.ndim < 2:  # what is told of bands; rows and columns are there already
                 one.load()

@@ -10,6 +10,7 @@ import re
 import shutil
 import struct
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,20 @@ def _outside(file: h5py.File) -> None:
     made = file.create_dataset("b0", (24, 24), "u1", external=[("/etc/passwd", 0, 576)])
     for place, name in enumerate(("y", "x")):
         made.dims[place].attach_scale(file[name])
+
+
+def _inflating(file: h5py.File) -> None:
+    """A chunk of 2,304 bytes that inflates to 4 GB, of three megabytes of the file."""
+    names, attrs = ("y", "x"), dict(file["b0"].attrs)
+    del file["b0"]
+    made = file.create_dataset("b0", (24, 24), "f4", chunks=(24, 24), compression="gzip")
+    packer = zlib.compressobj(1)
+    head = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    made.id.write_direct_chunk((0, 0), head + again * 255)
+    for place, name in enumerate(names):
+        made.dims[place].attach_scale(file[name])
+    made.attrs.update({name: value for name, value in attrs.items() if name != "DIMENSION_LIST"})
 
 
 def _dangling(file: h5py.File) -> None:
@@ -289,6 +304,7 @@ HOSTILE: dict[str, Hostile] = {
     "classic NetCDF of 2 billion columns": Hostile("store", "classic.nc", _classic_size, _UNREADABLE),
     "an axis of 8 TB in NetCDF": Hostile("store", "four.nc", _hdf(_endless_axis), _UNREADABLE),
     "a chunk of 4 GB in NetCDF": Hostile("store", "four.nc", _hdf(_large_chunk), _UNREADABLE),
+    "a chunk in NetCDF that inflates to 4 GB": Hostile("store", "four.nc", _hdf(_inflating), _READ),
     "values in another file": Hostile("store", "four.nc", _hdf(_outside), _UNREADABLE),
     "links to nowhere": Hostile("store", "four.nc", _hdf(_dangling), _UNREADABLE),
     "VRTs that show each other": Hostile("store", "stack.vrt", _chain, _UNREADABLE),
