@@ -57,7 +57,9 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
     "--sun-zenith", type=float, help="Angle of the sun from the zenith, degrees, in the place of the product's."
 )
 @click.option(
-    "--nominal-wavelengths", is_flag=True, help="Where the product has none, take those of the sensor's design."
+    "--nominal-wavelengths",
+    is_flag=True,
+    help="Where the product's list is missing or cannot be right, take those of the sensor's design.",
 )
 @click.option("--join", "join_nm", type=float, help="Where VNIR ends and SWIR begins, nm; default: the sensor's.")
 @click.option(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from geosoil.prep.steps import parse_steps
 
 from .bands import WAVELENGTH_UNITS
-from .errors import GeosoilError, InputError, UsageError
+from .errors import InputError, UsageError
+from .refusals import refusal, shown
 from .soil import STANDARD_DEPTHS, Depth, Property, parse_depths, properties, property_of
 from .types import PathLike
 
@@ -139,6 +138,8 @@ class DepthConfig(_Record):
     @field_validator("intervals", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
+        if not isinstance(value, (str, list, tuple)):
+            raise ValueError(f'expected a list of intervals such as ["0-5", "5-15"], found {shown(value)}')
         return parse_depths([value] if isinstance(value, str) else value)
 
 
@@ -466,7 +467,7 @@ class Study(_Record):
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise _refusal(error) from error
+            raise refusal(error, _keys) from error
 
     @model_validator(mode="after")
     def _declared(self) -> Study:
@@ -565,33 +566,6 @@ def _check(table: Mapping[str, Any], path: Path) -> Study:
         raise UsageError(
             f"{path.name}: {error.message}", code=error.code, details=error.details, hint=error.hint
         ) from error
-
-
-def _refusal(error: ValidationError) -> UsageError:
-    """All that is wrong with the settings, in the words of a study file."""
-    details, hints = [], []
-    for one in error.errors()[:10]:
-        place = ".".join(str(part) for part in one["loc"]) or "study"
-        text = one["msg"].removeprefix("Value error, ")
-        cause = one.get("ctx", {}).get("error")
-        if isinstance(cause, GeosoilError):
-            text = "; ".join((cause.message, *cause.details))
-            hints.append(cause.hint)
-        if one["type"] == "literal_error":
-            near = get_close_matches(str(one["input"]), re.findall(r"'([^']*)'", one["ctx"]["expected"]), n=1)
-            place = ".".join(part for part in place.split(".") if part != "[key]")
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            text = f"{str(one['input'])[:30]!r} is not known{meant}; known: {one['ctx']['expected']}"
-        if one["type"] == "extra_forbidden":
-            near = get_close_matches(str(one["loc"][-1]), _keys(one["loc"][:-1]), n=1)
-            text = "not a known key" + (f"; did you mean {near[0]!r}?" if near else "")
-        details.append(f"{place}: {text}")
-    return UsageError(
-        f"{error.error_count()} setting(s) are wrong",
-        code="GS-STUDY",
-        details=details,
-        hint="\n".join(dict.fromkeys(filter(None, hints))),
-    )
 
 
 def _keys(place: tuple[int | str, ...]) -> list[str]:

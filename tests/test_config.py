@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from geosoil.config import FusionConfig, Study, load_study
+from geosoil.config import FusionConfig, LibraryConfig, SpectraConfig, Study, load_study
 from geosoil.errors import UsageError
 from geosoil.models.fusion_settings import FusionSettings
 
@@ -97,3 +98,53 @@ def test_values_of_a_wrong_type_are_refused_in_one_line(table: str, key: str, va
 def test_whole_numbers_and_switched_off_rules_are_no_wrong_types() -> None:
     study = Study(fusion={"mmd": 1, "widths": [1, 2.5]}, masks={"rules": {"ndvi": False}}, compare={"losses": True})
     assert (study.fusion.mmd, study.fusion.widths, study.masks.rules) == (1.0, (1.0, 2.5), {"ndvi": None})
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"masks": {"rules": {"bla": 3}}}, ["masks.rules.bla: 'bla' is not known; known: 'ndvi', 'ncai'"]),
+        ({"masks": {"rules": {"ndvi": 5}}}, ["masks.rules.ndvi: expected 2 or less, found 5"]),
+        ({"masks": {"rules": 3}}, ["masks.rules: expected a table, found 3"]),
+        ({"masks": {"leave_out": [4, 1.5]}}, ["masks.leave_out, item 2: expected a whole number, found 1.5"]),
+        ({"scene": {"path": 3}}, ["scene.path: expected text or a list, found 3"]),
+        ({"scene": {"path": ["a.tif", 3]}}, ["scene.path, item 2: expected text, found 3"]),
+        ({"scene": {"crs": 32755}}, ["scene.crs: expected text, found 32755"]),
+        ({"compare": {"heads": "plsr"}}, ["compare.heads: expected a list such as [\"plsr\"], found 'plsr'"]),
+        ({"compare": {"folds": 1}}, ["compare.folds: expected 2 or more, found 1"]),
+        ({"fusion": {"hidden": []}}, ["fusion.hidden: expected 1 or more in the list, found []"]),
+        ({"library": {"range_nm": [5]}}, ["library.range_nm, item 2: expected one value more in the list, found [5]"]),
+        ({"depths": {"intervals": 3}}, ["depths.intervals: expected a list of intervals such as"]),
+        ({"samples": "a.csv"}, ["samples: expected a table, found 'a.csv'"]),
+    ],
+)
+def test_what_was_found_and_what_is_expected_is_told_in_plain_words(
+    settings: dict[str, Any], expected: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Study(**settings)
+    assert len(caught.value.details) == len(expected)
+    for line, start in zip(caught.value.details, expected, strict=True):
+        assert line.startswith(start)
+    assert caught.value.message == f"{len(expected)} setting(s) are wrong"
+
+
+@pytest.mark.parametrize("value", [3, -1.5, float("nan"), "x", True, None, [], [3, "a"], [[1, 2, 3]], {"a": 1}])
+def test_no_setting_and_no_value_shows_the_words_of_a_library(value: object) -> None:
+    tables = {name: getattr(Study(), name) for name in Study.model_fields}
+    tables |= {"spectra": SpectraConfig(), "library": LibraryConfig()}
+    keys = [(name, key) for name, table in tables.items() for key in getattr(type(table), "model_fields", {})]
+    inner = [{table: {key: value}} for table, key in (*keys, ("properties", "soc"), ("masks", "rule"))]
+    told = [line for settings in ({name: value} for name in tables) for line in details_of(settings)]
+    told += [line for settings in inner for line in details_of(settings)]
+    assert len(told) > 50
+    assert not [line for line in told if "Input" in line or "tuple" in line or "dict" in line]
+
+
+def details_of(settings: dict[str, Any]) -> tuple[str, ...]:
+    """What is wrong with settings; nothing for those that can be used."""
+    try:
+        Study(**settings)
+    except UsageError as error:
+        return tuple(error.details)
+    return ()

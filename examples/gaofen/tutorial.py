@@ -23,6 +23,7 @@ import numpy as np
 import xarray as xr
 
 import geosoil
+from geosoil.score import score
 from geosoil.testing import Landscape, SpectralSamples, make_product, make_spectral_samples
 
 HERE = Path(__file__).parent
@@ -95,8 +96,10 @@ def draw_maps(maps: dict[str, xr.DataArray], landscape: Landscape, picture: Path
         there = np.isfinite(mapped.values)
         truth = np.where(there, ground.value(code), np.nan)
         for where, cells in (("mapped", there), ("of bare soil", there & ground.bare)):
-            rmse, r2 = errors(truth[cells], mapped.values[cells])
-            print(f"{code} against the truth, {cells.sum():,} cells {where}: RMSE {rmse:.3g}, R2 {r2:.2f}")
+            off = score(truth[cells], mapped.values[cells])
+            print(
+                f"{code} against the truth, {cells.sum():,} cells {where}: RMSE {off['RMSE']:.3g}, R2 {off['R2']:.2f}"
+            )
         low, high = np.quantile(truth[there], [0.01, 0.99])
         for panel, values, title in zip(panels, (truth, mapped.values), ("truth", "map"), strict=False):
             shown = panel.imshow(values, vmin=low, vmax=high, cmap="YlOrBr", interpolation="nearest")
@@ -106,15 +109,10 @@ def draw_maps(maps: dict[str, xr.DataArray], landscape: Landscape, picture: Path
         span = (low, high, low, high)
         panels[2].hexbin(truth[bare], mapped.values[bare], gridsize=40, bins="log", extent=span, cmap="Greys", lw=0)
         panels[2].plot([low, high], [low, high], color="#c8553d", lw=1)
-        panels[2].set(xlabel="truth", ylabel="map", aspect="equal", title=f"bare soil: RMSE {rmse:.3g}, R2 {r2:.2f}")
+        panels[2].set(xlabel="truth", ylabel="map", aspect="equal")
+        panels[2].set_title(f"bare soil: RMSE {off['RMSE']:.3g}, R2 {off['R2']:.2f}")
     figure.savefig(picture, dpi=150)
     plt.close(figure)
-
-
-def errors(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """RMSE and R2."""
-    squares = ((found - truth) ** 2).mean()
-    return float(np.sqrt(squares)), float(1 - squares / truth.var())
 
 
 def draw_spectra(fresh: SpectralSamples, cube: xr.DataArray, generated: xr.DataArray, picture: Path) -> None:

@@ -23,6 +23,7 @@ import pandas as pd
 import xarray as xr
 
 import geosoil
+from geosoil.score import score
 from geosoil.testing import Landscape, make_cube, make_farm, make_library, soil_values
 
 HERE = Path(__file__).parent
@@ -83,20 +84,14 @@ def main(out: Path, quick: bool) -> None:
     print(f"open {made.project} in QGIS; pictures: {out / 'lead.png'}, {out / 'why' / 'plots'}")
 
 
-def errors(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """RMSE and R2."""
-    squares = ((found - truth) ** 2).mean()
-    return float(np.sqrt(squares)), float(1 - squares / truth.var())
-
-
 def draw_map(mapped: xr.DataArray, landscape: Landscape, picture: Path) -> None:
     """Lead as it is, as it was mapped, and the one against the other."""
     ground = landscape.ground(*np.meshgrid(mapped.x.values, mapped.y.values))
     there = np.isfinite(mapped.values)
     truth = soil_values(ground.members, ground.weights)["pb"]
     bare = there & ground.bare
-    rmse, r2 = errors(truth[bare], mapped.values[bare])
-    print(f"lead against the truth, {bare.sum():,} bare cells: RMSE {rmse:.3g} mg/kg, R2 {r2:.2f}")
+    off = score(truth[bare], mapped.values[bare])
+    print(f"lead against the truth, {bare.sum():,} bare cells: RMSE {off['RMSE']:.3g} mg/kg, R2 {off['R2']:.2f}")
     low, high = np.quantile(truth[there], [0.01, 0.99])
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for panel, values, title in zip(
@@ -110,7 +105,7 @@ def draw_map(mapped: xr.DataArray, landscape: Landscape, picture: Path) -> None:
     )
     panels[2].plot([low, high], [low, high], color="#c8553d", lw=1)
     panels[2].set(xlabel="truth [mg/kg]", ylabel="map [mg/kg]", aspect="equal")
-    panels[2].set_title(f"truly bare soil: RMSE {rmse:.3g}, R2 {r2:.2f}")
+    panels[2].set_title(f"truly bare soil: RMSE {off['RMSE']:.3g}, R2 {off['R2']:.2f}")
     figure.savefig(picture, dpi=150)
     plt.close(figure)
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 import geosoil
+from geosoil.score import score
 from geosoil.testing import Landscape, Library, make_farm, make_library
 
 HERE = Path(__file__).parent
@@ -64,9 +65,9 @@ def main(out: Path, quick: bool) -> None:
     found = geosoil.predict_spectra(model, out / "new" / "spectra.csv", out / "new.csv")
     measured = fresh.samples.query("property == 'soc'")["value"].to_numpy()
     low, high = found["soc_Q0.05_g_per_kg"], found["soc_Q0.95_g_per_kg"]
-    rmse, r2 = errors(measured, found["soc_mean_g_per_kg"].to_numpy())
+    off = score(measured, found["soc_mean_g_per_kg"])
     inside = ((measured >= low) & (measured <= high)).sum()
-    print(f"carbon of 60 new soils: RMSE {rmse:.3g}, R2 {r2:.2f}; {inside} lie in their 90 % intervals")
+    print(f"carbon of 60 new soils: RMSE {off['RMSE']:.3g}, R2 {off['R2']:.2f}; {inside} lie in their 90 % intervals")
 
     # 6. Which wavelengths say so?
     #    geosoil explain soc.gsm new/spectra.csv why/
@@ -74,12 +75,6 @@ def main(out: Path, quick: bool) -> None:
     draw_carbon(table, measured, found, out / "carbon.png")
     print(f"{len(why.files)} files; open {out / 'why' / 'report.html'}")
     print(f"pictures: {out / 'library.png'}, {out / 'carbon.png'}")
-
-
-def errors(truth: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """RMSE and R2."""
-    squares = ((found - truth) ** 2).mean()
-    return float(np.sqrt(squares)), float(1 - squares / truth.var())
 
 
 def draw_library(library: Library, local: np.ndarray, picture: Path) -> None:

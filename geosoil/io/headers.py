@@ -114,7 +114,8 @@ def choose_crs(found: CRS | None, given: str | None, address: str) -> CRS:
                 code="GS-CRS-MISSING",
                 details=[f"file: {redact(address)}"],
                 hint="write it into the file, as with gdal_edit.py -a_srs EPSG:32755 and the code of the data;\n"
-                'a study takes it too: crs = "EPSG:32755" in [scene], and geosoil map as an option: --crs EPSG:32755',
+                "for the scene itself, not for a land-use or other raster beside it, this does too:\n"
+                'crs = "EPSG:32755" in [scene] of a study, or --crs EPSG:32755',
             )
         return _complete(found, address)
     wanted = parse_crs(given)

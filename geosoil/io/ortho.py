@@ -19,7 +19,7 @@ from geosoil.errors import InputError, UsageError, listing
 from geosoil.kernels import resample
 from geosoil.types import PathLike
 
-from .addresses import redact, short_name
+from .addresses import expand, redact, short_name
 from .align import Aligned
 from .gdal import gdal_env
 from .grids import parse_crs, show_crs, show_grid
@@ -38,6 +38,7 @@ __all__ = [
     "Rectification",
     "Rectified",
     "check_rpcs",
+    "height_file",
     "map_grid",
     "open_heights",
 ]
@@ -105,19 +106,46 @@ def check_rpcs(rpcs: RPC | None, image: str) -> RPC:
     return rpcs
 
 
+def height_file(dem: PathLike) -> str:
+    """The address of a height model.
+
+    Raises
+    ------
+    InputError
+        ``GS-FILE-MISSING``; ``GS-DEM-BANDS`` for a folder or pattern with several rasters.
+    """
+    try:
+        found = expand(dem)
+    except InputError as error:
+        raise InputError(
+            f"the height model is missing: {error.message}",
+            code=error.code,
+            details=error.details,
+            hint=f"{error.hint}; heights are optional: without --dem the ground is taken as flat",
+        ) from error
+    if len(found) > 1:
+        raise InputError(
+            f"{short_name(str(dem))} holds {len(found)} rasters; a height model is one",
+            code="GS-DEM-BANDS",
+            details=[f"found: {listing([redact(one) for one in found], 5)}"],
+            hint="name one of them, or join tiles first: gdalbuildvrt dem.vrt TILE...",
+        )
+    return found[0]
+
+
 def open_heights(dem: PathLike | None, rpcs: RPC) -> tuple[HeightModel, tuple[str, ...]]:
     """The height model of a raster, or the constant height that the RPC name; and notes on it.
 
     Raises
     ------
     InputError
-        Those of `open_raster`; ``GS-DEM-BANDS`` for a raster of several bands.
+        Those of `height_file` and `open_raster`; ``GS-DEM-BANDS`` for a raster of several bands.
     """
     if dem is None:
         height = float(rpcs.height_off)
         note = f"no height model: the ground taken as flat at {height:.0f} m (HEIGHT_OFF of the RPC)"
         return HeightModel(height), (f"{note}; hills are displaced",)
-    file = open_raster(str(dem))
+    file = open_raster(height_file(dem))
     if len(file.names) != 1:
         raise InputError(
             f"{short_name(str(dem))} has {len(file.names)} bands and is no height model",

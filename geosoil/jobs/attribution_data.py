@@ -14,10 +14,11 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from geosoil.errors import InputError, ModelError, UsageError, listing
-from geosoil.grid.patches import cells_of, extract_patches, read_window
+from geosoil.grid.patches import extract_patches, read_window
 from geosoil.io.positions import locate
 from geosoil.io.spectra import open_spectra
 from geosoil.io.tables import read_table
+from geosoil.jobs.dataset import cells_under
 from geosoil.jobs.matching import Masks, Reading, Scene, prepare
 from geosoil.jobs.predict import on_model
 from geosoil.jobs.task import Task
@@ -129,12 +130,12 @@ def patches_of_samples(
         middle = bundle.patch // 2
         valid = bundle.encoder.valid(raw)[:, middle, middle]
     if not valid.any():
-        inside = cells_of(stack, x, y)[2]
+        inside = cells_under(points, stack)[2]
         raise InputError(
             f"none of {len(raw)} places has data in all bands of the model",
             code="GS-SAMPLES-OUTSIDE",
             details=[f"outside the scene: {int((~inside).sum())}", f"on cells without data: {int(inside.sum())}"],
-            hint="check the CRS of the samples: --crs",
+            hint="give samples on cells that the scene has data for, or check their CRS: --crs",
         )
     names = [str(name) for name in points["profile"]]
     gone = [name for name, kept in zip(names, valid, strict=True) if not kept]

@@ -94,7 +94,8 @@ def calibrate(
     product : path
         Folder, one of its images, or the archive as delivered (``.tar.gz``, ``.tar``).
     out : path
-        The cube: a GeoTIFF, or an ENVI file.
+        The cube: a GeoTIFF (``.tif``, ``.tiff``), or with `export` an ENVI file (``.dat``, ``.img``, ``.bil`` or
+        without a suffix).
     to : {"reflectance-toa", "radiance"}, optional
         Reflectance at the top of the atmosphere (the default), or radiance, W m-2 sr-1 um-1 (for FLAASH).
     destripe : bool
@@ -144,8 +145,10 @@ def calibrate(
         wanted, destripe, splice, dem, ortho, crs, resolution, resampling, drop_bad, export, dtype, compress,
         sun_zenith, bytes_of(max_memory),
     )  # fmt: skip
-    settings.check()
     path = as_path(out)
+    settings.check(path)
+    if dem is not None:
+        places.height_file(dem)
     read = read_files(product, *_images_of(as_path(product)), *(tables or {}).values(), scenes=[dem])
     for one in (path, path.with_suffix(".hdr")) if export else (path,):
         check_output(one, overwrite=overwrite, inputs=read)
@@ -254,8 +257,16 @@ class _Run:
 
     def _reflectance(self) -> BandLines:
         bands = self.product.bands
-        day = day_of_year(self.product.acquired)
-        return toa_reflectance(bands.wavelength_nm, bands.fwhm_nm, sun_zenith_deg=self._zenith, day=day)
+        day, told = day_of_year(self.product.acquired), self._told_of_the_sun()
+        return toa_reflectance(bands.wavelength_nm, bands.fwhm_nm, sun_zenith_deg=self._zenith, day=day, told=told)
+
+    def _told_of_the_sun(self) -> list[str]:
+        """Where the angle of the sun is from, or what the product says in its place."""
+        if self.settings.sun_zenith is not None:
+            return ["given by --sun-zenith (sun_zenith=)"]
+        if self.product.metadata.sun_zenith_deg is not None:
+            return ["given by SolarZenith in the product's XML"]
+        return [note for note in self.product.notes if "SolarZenith" in note]
 
     def _grid(self) -> tuple[GeoBox, places.HeightModel | None]:
         """The grid of the cube, and the heights under it."""

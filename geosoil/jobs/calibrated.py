@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from geosoil.bands import Bands
 from geosoil.errors import UsageError, listing
 from geosoil.io import ortho as places
+from geosoil.io.addresses import short_name
 from geosoil.io.geotiff import check_settings
 from geosoil.io.grids import show_grid
 from geosoil.types import PathLike
@@ -21,6 +22,9 @@ __all__ = ["Calibrated", "Export", "Settings", "Target"]
 
 Target: TypeAlias = Literal["reflectance-toa", "radiance"]
 Export: TypeAlias = Literal["envi", "flaash"]
+
+#: Suffixes that tell what a cube is written as; the first is the usual one.
+TIFF_NAMES, ENVI_NAMES = (".tif", ".tiff"), (".dat", ".img", ".bil", "")
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,14 @@ class Settings:
     sun_zenith: float | None
     max_memory: int
 
-    def check(self) -> None:
-        """Raise UsageError ``GS-CALIBRATE-SETTINGS`` or ``GS-CUBE-SETTINGS`` for what does not go together."""
+    def check(self, out: Path) -> None:
+        """Refuse what does not go together.
+
+        Raises
+        ------
+        UsageError
+            ``GS-CALIBRATE-SETTINGS``, ``GS-CUBE-SETTINGS``; ``GS-SUFFIX`` for a file whose name tells another format.
+        """
         check_settings(self.dtype, self.compress)
         problem = ""
         if self.to not in {"reflectance-toa", "radiance"}:
@@ -149,3 +159,14 @@ class Settings:
             problem = f"resampling {self.resampling!r} is not known: {listing(places.RESAMPLING)}"
         if problem:
             raise UsageError(problem, code="GS-CALIBRATE-SETTINGS", hint="see geosoil calibrate --help")
+        known, format_name = (ENVI_NAMES, "ENVI") if self.export else (TIFF_NAMES, "GeoTIFF")
+        if out.suffix.lower() not in known:
+            raise UsageError(
+                f"{short_name(out.name)}: this cube is written as {format_name}, which the name does not tell",
+                code="GS-SUFFIX",
+                details=[
+                    f"GeoTIFF: {', '.join(TIFF_NAMES)}",
+                    f"ENVI, with --export: {', '.join(ENVI_NAMES[:-1])}, or no suffix",
+                ],
+                hint=f"name it {out.stem or 'cube'}{known[0]}",
+            )

@@ -17,6 +17,7 @@ from geosoil.bands import Bands
 from geosoil.config import Study
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.grid.patches import cells_of, extract_patches
+from geosoil.io.grids import show_crs
 from geosoil.io.raster import open_scene
 from geosoil.io.samples import open_samples
 from geosoil.prep.depths import layer_targets, spline_depths
@@ -26,9 +27,9 @@ from geosoil.types import Layers, Progress, quiet
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geosoil.types import Float32, Float64, Int64
+    from geosoil.types import Bool, Float32, Float64, Int64
 
-__all__ = ["TrainingSet", "build", "samples_of"]
+__all__ = ["TrainingSet", "build", "cells_under", "samples_of"]
 
 log = logging.getLogger(__name__)
 
@@ -258,21 +259,40 @@ def _profiles(table: gpd.GeoDataFrame, scene: xr.DataArray) -> gpd.GeoDataFrame:
     return first.to_crs(scene.odc.geobox.crs.to_wkt()).reset_index(drop=True)
 
 
-def _inside(profiles: gpd.GeoDataFrame, scene: xr.DataArray) -> tuple[gpd.GeoDataFrame, list[str]]:
-    _, _, inside = cells_of(scene, np.asarray(profiles.geometry.x), np.asarray(profiles.geometry.y))
-    outside = [str(name) for name in profiles.loc[~inside, "profile"]]
-    if len(outside) == len(profiles):
-        box = scene.odc.geobox.extent.boundingbox
-        west, south, east, north = profiles.total_bounds
+def cells_under(points: gpd.GeoDataFrame, scene: xr.DataArray) -> tuple[Int64, Int64, Bool]:
+    """The cells that hold the points of profiles, as `cells_of` gives them.
+
+    Parameters
+    ----------
+    points : GeoDataFrame
+        One row a profile, in the scene's CRS.
+    scene : DataArray
+
+    Raises
+    ------
+    InputError
+        ``GS-SAMPLES-OUTSIDE``: no point lies in the scene.
+    """
+    found = cells_of(scene, np.asarray(points.geometry.x), np.asarray(points.geometry.y))
+    if len(points) and not found[2].any():
+        grid = scene.odc.geobox
+        box, (west, south, east, north) = grid.extent.boundingbox, points.total_bounds
         raise InputError(
-            f"all {len(profiles)} profiles lie outside the scene",
+            f"all {len(points)} profiles lie outside the scene",
             code="GS-SAMPLES-OUTSIDE",
             details=[
-                f"scene:   x {box.left:.6g} to {box.right:.6g}, y {box.bottom:.6g} to {box.top:.6g}",
-                f"samples: x {west:.6g} to {east:.6g}, y {south:.6g} to {north:.6g}, in the scene's CRS",
+                f"scene:   x {box.left:.8g} to {box.right:.8g}, y {box.bottom:.8g} to {box.top:.8g}",
+                f"samples: x {west:.8g} to {east:.8g}, y {south:.8g} to {north:.8g}",
+                f"both in the scene's CRS, {show_crs(grid.crs)}",
             ],
-            hint="check the samples' CRS (samples.crs in the study), and that x is not y",
+            hint="check the samples' CRS (crs under [samples] in a study, else --crs), and that x is not y",
         )
+    return found
+
+
+def _inside(profiles: gpd.GeoDataFrame, scene: xr.DataArray) -> tuple[gpd.GeoDataFrame, list[str]]:
+    _, _, inside = cells_under(profiles, scene)
+    outside = [str(name) for name in profiles.loc[~inside, "profile"]]
     if outside:
         log.warning(
             "profiles outside the scene, left out: %d of %d: %s", len(outside), len(profiles), listing(outside, 5)

@@ -14,14 +14,14 @@ import pandas as pd
 from geosoil.bands import Bands
 from geosoil.config import SpectraConfig, Study
 from geosoil.errors import InputError, UsageError, listing
-from geosoil.grid.patches import cells_of, extract_patches
+from geosoil.grid.patches import extract_patches
 from geosoil.io.columns import find_role
 from geosoil.io.intervals import find_depths
 from geosoil.io.positions import headers_of
 from geosoil.io.raster import open_scene
 from geosoil.io.spectra import open_spectra
 from geosoil.io.tables import Table, read_table
-from geosoil.jobs.dataset import samples_of
+from geosoil.jobs.dataset import cells_under, samples_of
 from geosoil.jobs.matching import land_use_on, say_guesses
 from geosoil.jobs.pairs import PairSet
 from geosoil.prep.bad_bands import DEFAULT_WINDOWS, Window, bad_bands, describe_bad, scene_statistics
@@ -399,7 +399,7 @@ def _from_scene(
     report["level"] = str(cube.attrs.get("level", ""))
     bands = _marked(Bands.of(cube), study.spectra or SpectraConfig(), scene_statistics(cube))
     points = gpd.GeoDataFrame(table[["geometry"]], geometry="geometry").to_crs(cube.odc.geobox.crs.to_wkt())
-    rows, columns, inside = cells_of(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y))
+    rows, columns, inside = cells_under(points, cube)
     report["outside"] = [str(one) for one in points.index[~inside]]
     points, rows, columns = points[inside], rows[inside], columns[inside]
     patches = extract_patches(cube, np.asarray(points.geometry.x), np.asarray(points.geometry.y), 3, progress)
@@ -529,6 +529,11 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
         "without a laboratory spectrum": len(report.get("without_laboratory", ())),
         "with a spectrum, but no values under its name": int(report.get("without_samples", 0)),
     }
+    ways = ["add samples"]
+    if lost["outside the scene"]:
+        ways.append("check the samples' CRS: crs under [samples]")
+    if report.get("masked"):
+        ways.append("set masks under [masks], such as use = false, when they take too much")
     return InputError(
         f"{count} samples are too few to train a model of spectra",
         code="GS-SAMPLES-FEW",
@@ -538,5 +543,5 @@ def _too_few(count: int, least: int, report: dict[str, Any]) -> InputError:
         ],
         hint='say which column names the samples: id = "..." in [samples] and in [spectra]'
         if report.get("without_samples") and not count
-        else "add samples" + "; or set masks under [masks], such as use = false, when they take too much" * placed,
+        else "; or ".join(ways),
     )

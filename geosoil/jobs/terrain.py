@@ -29,7 +29,7 @@ from geosoil.jobs.staging import staged
 from geosoil.jobs.streams import Drainage, drain, write_streams
 from geosoil.jobs.terrain_layers import Land, Layer, Settings, choose_layers
 from geosoil.jobs.terrain_page import RECORD, REPORT, STREAMS, layer_tags, make_page, make_record
-from geosoil.jobs.terrain_relations import RELATIONS, Relations, find_maps, relate, relation_files
+from geosoil.jobs.terrain_relations import RELATIONS, Relations, check_places, find_maps, relate, relation_files
 from geosoil.prep.flow import Filled, catchment_area, fill, find_holes
 from geosoil.prep.terrain import SlopeMethod
 from geosoil.types import PathLike, Progress, quiet
@@ -178,6 +178,9 @@ def terrain(
     settings = Settings(slope_method, min_slope, exponent, stream_area_km2, hole_cells, elevation.z_factor)
     front = _room_for_front(elevation, bytes_of(max_memory))
     found_maps = find_maps(maps) if maps is not None else []
+    if found_maps:
+        source = next(iter(elevation.scene.attrs.get("sources", ())), elevation.name)
+        check_places(found_maps, source, elevation.grid)
     needed = {layer.name for layer in layers}
     if found_maps and not set(RELATIONS) <= needed:
         layers = choose_layers([*needed, *RELATIONS])

@@ -19,7 +19,7 @@ from rasterio.errors import CRSError, RasterioError
 from geosoil.errors import InputError, UsageError, listing
 from geosoil.io.addresses import expand, short_name
 from geosoil.io.atomic import replacing
-from geosoil.io.grids import refuse_mismatch, same_crs
+from geosoil.io.grids import outline_on, refuse_mismatch, same_crs, show_grid
 from geosoil.io.qgis.breaks import decimated, rounded_breaks
 from geosoil.io.qgis.style import DEFAULT_COLOURS, colours_of
 from geosoil.io.raster import open_scene
@@ -36,7 +36,16 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Float64, Int64
 
-__all__ = ["RELATIONS", "MapFile", "Relations", "find_maps", "relate", "relation_files", "terrain_relations"]
+__all__ = [
+    "RELATIONS",
+    "MapFile",
+    "Relations",
+    "check_places",
+    "find_maps",
+    "relate",
+    "relation_files",
+    "terrain_relations",
+]
 
 #: Terrain layers that maps are compared with.
 RELATIONS = ("slope", "twi", "ls_moore")
@@ -138,7 +147,7 @@ def terrain_relations(
     Raises
     ------
     InputError
-        ``GS-MAPS-MISSING``, ``GS-TERRAIN-MISSING``, ``GS-GRID-MISMATCH``, ``GS-NO-OVERLAP``.
+        ``GS-MAPS-MISSING``, ``GS-TERRAIN-MISSING``, ``GS-GRID-MISMATCH``, ``GS-GRID-APART``, ``GS-NO-OVERLAP``.
     OutputError
     """
     found = find_maps(maps)
@@ -151,6 +160,8 @@ def terrain_relations(
             details=[f"missing: {listing(absent)}"],
             hint="make them first: geosoil terrain DEM OUT/",
         )
+    layer = folder / f"{RELATIONS[0]}.tif"
+    check_places(found, str(layer), open_scene(layer).odc.geobox)
     read = [*(one.path for one in found), *(folder / f"{one}.tif" for one in RELATIONS), folder / STREAMS]
     with staged(out, relation_files(found), overwrite=overwrite, inputs=read) as work:
         made = relate(found, folder, folder / STREAMS, work, progress=progress)
@@ -188,6 +199,34 @@ def find_maps(maps: PathLike | Sequence[PathLike]) -> list[MapFile]:
             f"two maps are called {twice[0][:60]}", code="GS-MAPS-TWICE", hint="give each of them another file name"
         )
     return [one for one, _ in found]
+
+
+def check_places(maps: Sequence[MapFile], terrain: str, grid: GeoBox) -> None:
+    """Refuse maps that are not on one grid, or that lie elsewhere than the terrain.
+
+    Parameters
+    ----------
+    maps : sequence of MapFile
+    terrain : str
+        The file of the terrain, or of the elevation model that it is made from.
+    grid : GeoBox
+        Of that file.
+
+    Raises
+    ------
+    InputError
+        ``GS-GRID-MISMATCH``, ``GS-GRID-APART``.
+    """
+    grids = [(str(one.path), open_scene(one.path).odc.geobox) for one in maps]
+    refuse_mismatch(grids)
+    first, own = grids[0]
+    if not outline_on(grid, own).intersects(own.extent):
+        raise InputError(
+            f"the maps lie outside {short_name(terrain)}",
+            code="GS-GRID-APART",
+            details=[f"map: {first}: {show_grid(own)}", f"terrain: {terrain}: {show_grid(grid)}"],
+            hint="name heights and maps of one region; where they are, one of the two states a wrong CRS",
+        )
 
 
 def _look(path: Path) -> tuple[MapFile, str] | None:
@@ -239,7 +278,6 @@ def relate(
 def _open(maps: Sequence[MapFile], terrain: Path) -> tuple[xr.DataArray, xr.DataArray]:
     """The maps as one scene, and the terrain on their grid."""
     scenes = [open_scene(one.path) for one in maps]
-    refuse_mismatch([(str(one.path), scene.odc.geobox) for one, scene in zip(maps, scenes, strict=True)])
     # Two maps may have the same description.
     named = [scene.assign_coords(band=[one.path.stem]) for one, scene in zip(maps, scenes, strict=True)]
     paths = [terrain / f"{name}.tif" for name in RELATIONS]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -288,26 +288,17 @@ class Bundle:
         scaled = np.full((len(self.targets), height, width), np.nan, np.float32)
         valid = np.zeros((height, width), np.bool_)
         most = next((rows for rows in _ROWS if 4 * rows * _COLUMNS * len(places) <= _GROUP), _ROWS[-1])
-        for top in range(0, height, most):
-            for left in range(0, width, _COLUMNS * _SIDE):
-                here = np.s_[top : top + most, left : left + _COLUMNS * _SIDE]
-                asked = np.ones(valid[here].shape, np.bool_) if wanted is None else wanted[here]
-                group, row, column = _grouped(asked)
-                edges = np.searchsorted(group, np.arange(-(-asked.shape[1] // _COLUMNS) + 1))
-                taken = _taken(raw, places, row + top, column + left, edges)
-                for cells, first, last in zip(taken, edges[:-1], edges[1:], strict=True):
-                    if first == last:
-                        continue
+        for top, left in product(range(0, height, most), range(0, width, _COLUMNS * _SIDE)):
+            here = np.s_[top : top + most, left : left + _COLUMNS * _SIDE]
+            asked = np.ones(valid[here].shape, np.bool_) if wanted is None else wanted[here]
+            group, row, column = _grouped(asked)
+            edges = np.searchsorted(group, np.arange(-(-asked.shape[1] // _COLUMNS) + 1))
+            taken = _taken(raw, places, row + top, column + left, edges)
+            for cells, first, last in zip(taken, edges[:-1], edges[1:], strict=True):
+                if first < last:
                     found, good = predictor.predict_cells(cells)
-                    if last - first == len(asked) * _COLUMNS:
-                        block = np.s_[top : top + most, left + column[first] : left + column[first] + _COLUMNS]
-                        scaled[:, *block], valid[block] = (
-                            found.reshape(-1, len(asked), _COLUMNS),
-                            good.reshape(len(asked), -1),
-                        )
-                        continue
-                    where = row[first:last] + top, column[first:last] + left
-                    scaled[:, *where], valid[where] = found, good
+                    _put(found, scaled[:, *here], row[first:last], column[first:last])
+                    _put(good, valid[here], row[first:last], column[first:last])
         return scaled, valid
 
     def _back(self, statistic: str) -> tuple[BackTransform, ...]:
@@ -357,6 +348,15 @@ def _grouped(asked: Bool) -> tuple[Int64, Int64, Int64]:
         asked = np.pad(asked, ((0, 0), (0, count * _COLUMNS - width)))
     group, row, column = np.nonzero(asked.reshape(height, count, _COLUMNS).transpose(1, 0, 2))
     return group, row, column + group * _COLUMNS
+
+
+def _put(values: NDArray[Any], onto: NDArray[Any], row: Int64, column: Int64) -> None:
+    """Values (..., cells) of a group to their cells of an array (..., h, w); those of a whole group at once."""
+    height = onto.shape[-2]
+    if len(row) == height * _COLUMNS:
+        onto[..., column[0] : column[0] + _COLUMNS] = values.reshape(*onto.shape[:-1], _COLUMNS)
+    else:
+        onto[..., row, column] = values
 
 
 _scratch = Scratch()

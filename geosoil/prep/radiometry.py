@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -150,7 +151,12 @@ def solar_irradiance(wavelength_nm: ArrayLike, fwhm_nm: ArrayLike) -> Float64:
 
 
 def toa_reflectance(
-    wavelength_nm: ArrayLike, fwhm_nm: ArrayLike, *, sun_zenith_deg: float | None, day: int
+    wavelength_nm: ArrayLike,
+    fwhm_nm: ArrayLike,
+    *,
+    sun_zenith_deg: float | None,
+    day: int,
+    told: Sequence[str] = (),
 ) -> BandLines:
     """Radiance to reflectance at the top of the atmosphere: rho = pi L d^2 / (E0 cos SZA).
 
@@ -163,6 +169,8 @@ def toa_reflectance(
         Angle of the sun from the zenith.
     day : int
         Day of the year.
+    told : sequence of str
+        Where the angle is from, or why it is not known, for the error that refuses it.
 
     Returns
     -------
@@ -178,25 +186,25 @@ def toa_reflectance(
     >>> lines.gain.round(5).tolist()
     [0.00337]
     """
-    cosine = np.cos(np.deg2rad(_zenith(sun_zenith_deg)))
+    cosine = np.cos(np.deg2rad(_zenith(sun_zenith_deg, told)))
     gain = np.pi * sun_distance(day) ** 2 / (solar_irradiance(wavelength_nm, fwhm_nm) * cosine)
     return BandLines("reflectance at the top of the atmosphere, E0 of ASTM G173-03", gain, np.zeros_like(gain))
 
 
-def _zenith(angle: float | None) -> float:
+def _zenith(angle: float | None, told: Sequence[str]) -> float:
     hint = "give the angle of the sun from the zenith in degrees: --sun-zenith 42.5"
     if angle is None or not np.isfinite(angle):
         raise InputError(
             "the sun's zenith angle is not known",
             code="GS-SUN-ZENITH",
-            details=["neither the product's XML, where it has one, nor the call tells it"],
-            hint=f"{hint}; or put the XML beside the images",
+            details=told or ["no angle was given"],
+            hint=hint,
         )
     if not 0 <= angle <= HIGHEST_ZENITH:
         raise InputError(
             f"the sun's zenith angle is {angle:g} degrees",
             code="GS-SUN-ZENITH",
-            details=[f"expected: 0 to {HIGHEST_ZENITH:g}; a lower sun gives no reflectance"],
+            details=[*told, f"expected: 0 to {HIGHEST_ZENITH:g}; a lower sun gives no reflectance"],
             hint=hint,
         )
     return angle

@@ -110,6 +110,18 @@ def test_masks_can_be_changed_and_left_out(typed: Command, farm: Path) -> None:
         assert np.isnan(file.read(1)[32:]).all()
 
 
+def test_a_land_use_raster_without_a_crs_is_not_helped_by_the_option_for_the_scene(typed: Command, farm: Path) -> None:
+    with rasterio.open(farm / "cube.tif") as cube:
+        profile = {**cube.profile, "count": 1, "dtype": "uint8", "nodata": None, "crs": None}
+    with rasterio.open(farm / "use.tif", "w", **profile) as file:
+        file.write(np.ones((1, 64, 64), np.uint8))
+    ran = typed("map", "soil.gsm", "cube.tif", "d", "--land-use", "use.tif", "--leave-out", "4", "-q")
+    assert ran.code == 3
+    assert "use.tif has no coordinate reference system [GS-CRS-MISSING]" in ran.err
+    assert "write it into the file, as with gdal_edit.py -a_srs" in ran.err
+    assert "for the scene itself, not for a land-use or other raster beside it" in ran.err
+
+
 def test_generated_spectra_are_written_as_a_cube(typed: Command, farm: Path) -> None:
     ran = typed("map", "soil.gsm", "cube.tif", "maps", "--spectra", "lab.tif", "-q", "--json", "-j", 1)
     assert ran.code == 0, ran.err

@@ -390,15 +390,50 @@ class TestBands:
         assert product.bands.fwhm_nm[-1] == pytest.approx(8.546)
         assert any("micrometres" in note for note in product.notes)
 
-    def test_wavelengths_that_fall_are_kept_and_said(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("spoil", "problem", "row"),
+        [
+            (lambda rows: rows[::-1], "has wavelengths that do not rise", 2),
+            (lambda rows: [*rows[:10], rows[11], rows[10], *rows[12:]], "has wavelengths that do not rise", 12),
+            (lambda rows: ["1700,8.5"] * len(rows), "has wavelengths that do not rise", 2),
+            (lambda rows: [row for row in rows[::2] for _ in range(2)], "has wavelengths that do not rise", 2),
+            (lambda rows: [f"{row.split(',')[0]},0" for row in rows], "has bands without a width", 1),
+            (lambda rows: [*rows[:4], f"{rows[4].split(',')[0]},-4", *rows[5:]], "has bands without a width", 5),
+        ],
+        ids=["reversed", "exchanged", "equal", "repeated", "no width", "negative width"],
+    )
+    def test_lists_that_lie_are_refused_unless_nominal_wavelengths_are_asked_for(
+        self, tmp_path: Path, refusal: Refusal, spoil: Callable[[list[str]], list[str]], problem: str, row: int
+    ) -> None:
         GF5B.write(tmp_path)
         path = GF5B.side_path(tmp_path, "SW", "Spectralresponse")
-        lines = path.read_text().splitlines()
-        lines[10], lines[11] = lines[11], lines[10]
-        path.write_text("\n".join(lines))
-        product = open_product(tmp_path)
-        assert product.bands.wavelength_nm[160] > product.bands.wavelength_nm[161]
-        assert any("do not rise" in note for note in product.notes)
+        path.write_text("\n".join(spoil(path.read_text().split())))
+        error = refusal(tmp_path)
+        assert error.code == "GS-WAVELENGTHS"
+        assert error.message == f"{path.name} {problem}"
+        assert f"file: {path}" in error.details
+        assert f"found: row {row} with " in error.details[1]
+        assert "--nominal-wavelengths" in error.hint
+        product = open_product(tmp_path, nominal_wavelengths=True)
+        assert f"SW: nominal wavelengths of GF-5B AHSI, as {path.name} {problem}" in product.notes
+        assert product.bands.wavelength_nm[:150] == tuple(GF5B.centres("VN"))
+        assert product.bands.wavelength_nm[150] == 1009.0
+
+    @pytest.mark.parametrize("dark", [90, 91, 180])
+    def test_a_detector_without_gains_is_refused(self, tmp_path: Path, refusal: Refusal, dark: int) -> None:
+        GF5B.write(tmp_path)
+        path = GF5B.side_path(tmp_path, "SW", "RadCal")
+        rows = path.read_text().split()
+        path.write_text("\n".join([*rows[: 180 - dark], *["0,0"] * dark]))
+        if dark == 90:
+            why = open_product(tmp_path).bands.why[150 + 91 :]
+            assert all(why)
+            assert "its gain is not above 0" in why
+            return
+        error = refusal(tmp_path)
+        assert error.code == "GS-CALIBRATION-NUMBERS"
+        assert error.message == f"{path.name} gives no gains"
+        assert f"found: {dark} of 180 gains are 0 or less, first row {181 - dark}" in error.details
 
 
 class TestImages:
@@ -654,6 +689,21 @@ class TestMetadata:
         assert old in text
         path.write_text(text.replace(old, new, 1))
         assert refusal(tmp_path).code == "GS-RPC-DAMAGED"
+
+    @pytest.mark.parametrize(
+        ("size", "said"),
+        [(0, "no lineOffset"), (300, "no heightScale"), (0.7, "no sampDenCoef"), (0.99, "ends without END;")],
+    )
+    def test_a_cut_rpb_is_damaged_and_not_missing(
+        self, tmp_path: Path, refusal: Refusal, size: float, said: str
+    ) -> None:
+        path = GF5B.write(tmp_path) / f"{GF5B.stem}_VN.rpb"
+        text = path.read_text()
+        path.write_text(text[: int(size * len(text)) if size < 1 else int(size)])
+        error = refusal(tmp_path)
+        assert error.code == "GS-RPC-DAMAGED"
+        assert f"{path.name} " in error.details[1]
+        assert said in error.details[1]
 
     def test_changed_side_files_give_errors_of_geosoil_or_products(self, tmp_path: Path) -> None:
         files = [path for path in ZY1F.write(tmp_path).iterdir() if path.suffix in {".raw", ".rpb", ".xml"}]

@@ -253,7 +253,7 @@ def far_dem(folder: Path) -> Path:
     ("call", "code"),
     [
         (lambda made, _: check_rpcs(None, "a_VN.tif"), "GS-RPC-MISSING"),
-        (lambda made, folder: rectified(made, folder / "none.tif"), "GS-RASTER-UNREADABLE"),
+        (lambda made, folder: rectified(made, folder / "none.tif"), "GS-FILE-MISSING"),
         (lambda made, folder: rectified(made, rgb(folder)), "GS-DEM-BANDS"),
         (lambda made, folder: rectified(made, far_dem(folder)), "GS-DEM-COVER"),
         (lambda made, _: rectified(made, None, crs="EPSG:4326"), "GS-RESOLUTION"),

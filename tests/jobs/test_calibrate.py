@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 import geosoil
 from geosoil.bands import Bands
-from geosoil.errors import GeosoilError, InterruptedRunError
+from geosoil.errors import GeosoilError, InputError, InterruptedRunError
+from geosoil.io.raster import open_scene
 from geosoil.jobs.calibrate import calibrate
 from geosoil.jobs.info import describe, info
 from geosoil.prep.radiometry import toa_reflectance
@@ -238,6 +239,13 @@ def copied(real: Delivered, folder: Path, **settings: Any) -> Path:
     return make_product(folder, "GF5B", (16, 16), levels=Levels.none(), **settings).path
 
 
+def two_heights(real: Delivered, folder: Path) -> Path:
+    (folder / "heights").mkdir()
+    for name in ("a.tif", "b.tif"):
+        (folder / "heights" / name).write_bytes(real.dem.read_bytes())
+    return folder / "heights"
+
+
 @pytest.mark.parametrize(
     ("call", "code"),
     [
@@ -252,7 +260,11 @@ def copied(real: Delivered, folder: Path, **settings: Any) -> Path:
         (lambda d, t: calibrate(d.path, t / "o.tif", join_nm=2000.0), "GS-JOIN"),
         (lambda d, t: calibrate(d.path, t / "o.tif", max_memory="200MB"), "GS-MEMORY"),
         (lambda d, t: calibrate(d.path, t / "none" / "o.tif"), "GS-NOT-WRITABLE"),
-        (lambda d, t: calibrate(d.path, t / "o.tif", dem=t / "no.tif"), "GS-RASTER-UNREADABLE"),
+        (lambda d, t: calibrate(d.path, t / "o.tif", dem=t / "no.tif"), "GS-FILE-MISSING"),
+        (lambda d, t: calibrate(d.path, t / "o.tif", dem=two_heights(d, t)), "GS-DEM-BANDS"),
+        (lambda d, t: calibrate(d.path, t / "o.xyz"), "GS-SUFFIX"),
+        (lambda d, t: calibrate(d.path, t / "o"), "GS-SUFFIX"),
+        (lambda d, t: calibrate(d.path, t / "o.tif", export="envi"), "GS-SUFFIX"),
         (lambda d, t: calibrate(d.path, t / "o.tif", max_memory="much"), "GS-SIZE"),
         (lambda d, t: calibrate(copied(d, t, faults=["no-rpc"]), t / "o.tif"), "GS-RPC-MISSING"),
         (lambda d, t: calibrate(copied(d, t, faults=["no-xml"]), t / "o.tif"), "GS-SUN-ZENITH"),
@@ -268,6 +280,50 @@ def test_what_cannot_be_calibrated_is_refused_and_leaves_nothing(
     assert len(caught.value.message) < 100
     assert not list(tmp_path.glob("o.*"))
     assert not list(tmp_path.glob(".geosoil-*"))
+
+
+def test_a_height_model_that_is_not_there_is_said_before_an_archive_is_unpacked(tmp_path: Path) -> None:
+    packed = tmp_path / "product.tar"
+    packed.write_bytes(b"no archive at all")
+    with pytest.raises(InputError) as caught:
+        calibrate(packed, tmp_path / "o.tif", dem=tmp_path / "nope.tif")
+    assert caught.value.message == "the height model is missing: nope.tif does not exist"
+    assert f"path: {tmp_path / 'nope.tif'}" in caught.value.details
+    assert "without --dem" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["o.dat", "o.IMG", "o"])
+def test_an_envi_file_may_have_its_usual_names(clean: Delivered, tmp_path: Path, name: str) -> None:
+    calibrate(clean.path, tmp_path / name, ortho=False, export="envi")
+    assert open_scene(tmp_path / name, mapped=False).sizes["band"] == 330
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", ["SolarZenith", "XML"]),
+        ("<SolarZenith>38.0000<", "<SolarZenith>abc<", ["SolarZenith is 'abc'", ".xml"]),
+        ("<SolarZenith>38.0000<", "<SolarZenith>999<", ["SolarZenith is '999'", ".xml"]),
+        ("<SolarZenith>38.0000<", "<SolarZenith>nan<", ["SolarZenith is 'nan'", ".xml"]),
+        ("<SolarZenith>38.0000<", "<SolarZenith>88<", ["given by SolarZenith in the product's XML"]),
+    ],
+)
+def test_what_the_xml_says_of_the_sun_is_told(
+    clean: Delivered, tmp_path: Path, old: str, new: str, said: list[str]
+) -> None:
+    path = copied(clean, tmp_path)
+    xml = next(path.glob("*.xml"))
+    text = xml.read_text(encoding="utf-8")
+    assert old in text
+    if old:
+        xml.write_text(text.replace(old, new), encoding="utf-8")
+    else:
+        xml.unlink()
+    with pytest.raises(InputError) as caught:
+        calibrate(path, tmp_path / "o.tif", ortho=False)
+    assert caught.value.code == "GS-SUN-ZENITH"
+    assert all(one in " ".join(caught.value.details) for one in said), caught.value.details
+    assert "--sun-zenith" in caught.value.hint
 
 
 def test_without_rpc_the_image_can_stay_in_sensor_geometry(tmp_path: Path, clean: Delivered) -> None:

@@ -198,8 +198,23 @@ class TestPlaces:
         far = written(tmp_path, samples.assign(x=samples["x"] + 1e6), spectra, tailings)
         with pytest.raises(InputError) as caught:
             build_pairs(far)
+        assert caught.value.code == "GS-SAMPLES-OUTSIDE"
+        assert caught.value.message == "all 60 profiles lie outside the scene"
+        scene, points, crs = caught.value.details
+        assert scene.startswith(f"scene:   x {LAND.left:.8g} to ")
+        assert points.startswith(f"samples: x {samples['x'].min() + 1e6:.8g} to {samples['x'].max() + 1e6:.8g}, y ")
+        assert LAND.crs in crs
+        assert "crs under [samples]" in caught.value.hint
+
+    def test_samples_that_mostly_lie_outside_are_a_reason_to_check_the_crs(
+        self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
+    ) -> None:
+        moved = samples.assign(x=samples["x"].where(samples["sample_id"] < "S010", samples["x"] + 1e6))
+        with pytest.raises(InputError) as caught:
+            build_pairs(written(tmp_path, moved, spectra, tailings))
         assert caught.value.code == "GS-SAMPLES-FEW"
-        assert "left out: 60 outside the scene" in caught.value.details
+        assert "left out: 51 outside the scene" in caught.value.details
+        assert caught.value.hint.startswith("add samples; or check the samples' CRS: crs under [samples]")
 
     def test_samples_outside_the_scene_are_left_out_and_counted(
         self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
@@ -211,16 +226,13 @@ class TestPlaces:
         assert found.report["outside"] == ["S010", "S020"]
         assert len(found) == 58
 
-    def test_samples_that_all_lie_outside_or_are_masked_are_counted_as_such(
-        self, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path
-    ) -> None:
-        far = written(tmp_path, samples.assign(x=samples["x"] + 1e5), spectra, tailings)
-        masked = study_of(tailings, masks={"rules": {"ndvi": -0.9}})
-        for study, why in ((far, "60 outside the scene"), (masked, "60 on masked cells")):
-            with pytest.raises(InputError) as caught:
-                build_pairs(study)
-            assert caught.value.code == "GS-SAMPLES-FEW"
-            assert f"left out: {why}" in caught.value.render()
+    def test_samples_that_are_all_masked_are_counted_as_such(self, tailings: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            build_pairs(study_of(tailings, masks={"rules": {"ndvi": -0.9}}))
+        assert caught.value.code == "GS-SAMPLES-FEW"
+        assert "left out: 60 on masked cells" in caught.value.render()
+        assert "use = false" in caught.value.hint
+        assert "CRS" not in caught.value.hint
 
     def test_samples_in_another_crs_lie_on_the_same_cells(
         self, pairs: PairSet, tailings: Path, samples: pd.DataFrame, spectra: pd.DataFrame, tmp_path: Path

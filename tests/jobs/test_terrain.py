@@ -476,6 +476,7 @@ def test_maps_and_terrain_that_cannot_be_compared(made: TerrainResult, tmp_path:
     folder, *_ = soil_maps(tmp_path / "maps")
     empty = write(tmp_path / "empty_mean.tif", np.full((HEIGHT, WIDTH), np.nan, np.float32))
     other = write(tmp_path / "other_mean.tif", np.ones((10, 10), np.float32))
+    far = write(tmp_path / "far_mean.tif", np.ones((10, 10), np.float32), transform=from_origin(9e5, 2e6, 50, 50))
     (tmp_path / "none").mkdir()
     write(tmp_path / "none" / "soc_Q0.05.tif", SMALL)
     before = listed(tmp_path)
@@ -483,6 +484,7 @@ def test_maps_and_terrain_that_cannot_be_compared(made: TerrainResult, tmp_path:
         (tmp_path / "none", made.folder, "GS-MAPS-MISSING"),
         ([empty], made.folder, "GS-NO-OVERLAP"),
         ([folder / "som_0-20cm_mean.tif", other], made.folder, "GS-GRID-MISMATCH"),
+        ([far], made.folder, "GS-GRID-APART"),
         (folder, tmp_path / "none", "GS-TERRAIN-MISSING"),
     ):
         with pytest.raises(InputError) as caught:
@@ -492,3 +494,21 @@ def test_maps_and_terrain_that_cannot_be_compared(made: TerrainResult, tmp_path:
     with pytest.raises(UsageError, match="two maps"):
         terrain_relations(twice, made.folder, tmp_path / "out")
     assert listed(tmp_path) == before
+
+
+def test_maps_of_another_place_are_said_before_the_water_is_led(tmp_path: Path) -> None:
+    dem = write(tmp_path / "dem.tif", valley())
+    (tmp_path / "maps").mkdir()
+    far = write(tmp_path / "maps" / "soc_mean.tif", SMALL, transform=from_origin(9e5, 2e6, 50, 50))
+    with pytest.raises(InputError, match=r"the maps lie outside dem\.tif") as caught:
+        terrain(dem, tmp_path / "out", maps=tmp_path / "maps", progress=never)
+    assert caught.value.code == "GS-GRID-APART"
+    shown = "EPSG:32755, {} x {} cells of 50 x 50, upper left {}"
+    assert list(caught.value.details) == [
+        f"map: {far}: {shown.format(SMALL.shape[1], SMALL.shape[0], '900000, 2000000')}",
+        f"terrain: {dem}: {shown.format(WIDTH, HEIGHT, '500000, 6700000')}",
+    ]
+
+
+def never(done: int, total: int, message: str) -> None:
+    raise AssertionError(message)

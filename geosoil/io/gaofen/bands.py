@@ -15,7 +15,7 @@ from geosoil.io.wavelengths import ROUNDING
 
 from .layout import Sides
 from .names import DETECTORS, Family
-from .tables import OVERRIDE, read_gains, read_response
+from .tables import DESIGN, OVERRIDE, read_gains, read_response
 
 if TYPE_CHECKING:
     from geosoil.types import Bool, Float64
@@ -65,7 +65,7 @@ def calibration_of(family: Family, label: str, sides: Sides, *, nominal: bool) -
     sides : mapping
         The calibration files.
     nominal : bool
-        Take the wavelengths that the sensor was built for where the product has no list.
+        Take the wavelengths that the sensor was built for where the product has no list, or none that can be right.
 
     Raises
     ------
@@ -80,8 +80,6 @@ def calibration_of(family: Family, label: str, sides: Sides, *, nominal: bool) -
     centres, widths, notes = _response(family, label, sides, nominal)
     if len(content.replace(b",", b" ").replace(b";", b" ").split()) == len(gains):
         notes.append(f"{label}: {short_name(source)} has gains alone; offsets are taken as 0")
-    if (np.diff(centres) <= 0).any():
-        notes.append(f"{label}: the wavelengths do not rise from band to band; they are kept in the file's order")
     weak = weak_gains(gains)
     if weak.any():
         notes.append(f"{label}: gains below a fifth of their neighbours', little light: {_runs(label, weak, centres)}")
@@ -99,28 +97,35 @@ def _counts(family: Family, label: str) -> tuple[int, int]:
 
 
 def _response(family: Family, label: str, sides: Sides, nominal: bool) -> tuple[Float64, Float64, list[str]]:
-    what, built = f"{label}_response", family.detectors[label]
-    if what in sides:
-        source, content = sides[what]
-        centres, widths, note = read_response(content, source, what, *_counts(family, label))
-        if abs(float(centres.mean()) - (built.first_nm + built.last_nm) / 2) > _MOST_SHIFT:
-            raise InputError(
-                f"the wavelengths given for {label} are not those of this detector",
-                code="GS-WAVELENGTHS",
-                details=[
-                    f"file: {source}",
-                    f"found: {centres.min():g} to {centres.max():g} nm",
-                    f"expected: about {built.first_nm:g} to {built.last_nm:g} nm",
-                ],
-                hint=OVERRIDE.format(what=what),
-            )
-        return centres, widths, [note] if note else []
-    if not nominal:
-        design = "or take those of its design: geosoil calibrate --nominal-wavelengths (nominal_wavelengths=True)"
-        hint = f"{OVERRIDE.format(what=what)}\n{design}"
-        raise _missing(family, label, "Spectralresponse", what, sides, hint)
-    note = f"{label}: nominal wavelengths of {family.name}, as the product has no list of its own"
+    try:
+        return _listed(family, label, sides)
+    except InputError as error:
+        if not nominal:
+            raise
+        built, lacking = family.detectors[label], error.message
+    note = f"{label}: nominal wavelengths of {family.name}, as {lacking}"
     return np.linspace(built.first_nm, built.last_nm, built.bands), np.full(built.bands, built.fwhm_nm), [note]
+
+
+def _listed(family: Family, label: str, sides: Sides) -> tuple[Float64, Float64, list[str]]:
+    """Centres and widths of the product's list, and notes on it."""
+    what, built = f"{label}_response", family.detectors[label]
+    if what not in sides:
+        raise _missing(family, label, "Spectralresponse", what, sides, f"{OVERRIDE.format(what=what)}\n{DESIGN}")
+    source, content = sides[what]
+    centres, widths, note = read_response(content, source, what, *_counts(family, label))
+    if abs(float(centres.mean()) - (built.first_nm + built.last_nm) / 2) > _MOST_SHIFT:
+        raise InputError(
+            f"the wavelengths given for {label} are not those of this detector",
+            code="GS-WAVELENGTHS",
+            details=[
+                f"file: {source}",
+                f"found: {centres.min():g} to {centres.max():g} nm",
+                f"expected: about {built.first_nm:g} to {built.last_nm:g} nm",
+            ],
+            hint=f"{OVERRIDE.format(what=what)}\n{DESIGN}",
+        )
+    return centres, widths, [note] if note else []
 
 
 def _missing(family: Family, label: str, word: str, what: str, sides: Sides, hint: str) -> InputError:

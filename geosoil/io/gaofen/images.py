@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from geosoil.io.gdal import borrow
 from geosoil.io.headers import open_raster
 from geosoil.io.rasterfile import RasterFile
 
+from .layout import read_start
+from .tables import MOST_BYTES
+
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
     from rasterio.rpc import RPC
@@ -26,6 +30,11 @@ _COEFFICIENTS = 20
 _LISTS = ("line_num_coeff", "line_den_coeff", "samp_num_coeff", "samp_den_coeff")
 _OFFSETS = ("line_off", "samp_off", "lat_off", "long_off", "height_off")
 _SCALES = ("line_scale", "samp_scale", "lat_scale", "long_scale", "height_scale")
+# What an .rpb file has to give, in its own words.
+_ENTRIES = (
+    *(f"{name}{end}" for end in ("Offset", "Scale") for name in ("line", "samp", "lat", "long", "height")),
+    *("lineNumCoef", "lineDenCoef", "sampNumCoef", "sampDenCoef"),
+)
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,22 @@ def _rpcs(dataset: DatasetReader, path: Path) -> RPC | None:
         rpcs = dataset.rpcs
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise _damaged(path, str(error)) from error
-    wrong = None if rpcs is None else _wrong(rpcs)
+    wrong = _unread(path) if rpcs is None else _wrong(rpcs)
     if wrong:
         raise _damaged(path, wrong)
     return rpcs
+
+
+def _unread(path: Path) -> str | None:
+    """What is wrong with the ``.rpb`` file beside an image in which GDAL finds no coefficients; None without one."""
+    name = path.with_suffix(".rpb").name.lower()
+    beside = next((one for one in path.parent.iterdir() if one.name.lower() == name), None)
+    if beside is None:
+        return None
+    text = read_start(beside, MOST_BYTES).decode("ascii", errors="replace")
+    lacking = [one for one in _ENTRIES if not re.search(rf"\b{one}\s*=", text, re.IGNORECASE)]
+    cut = "" if re.search(r"\bEND\s*;\s*$", text) else ", and it ends without END;"
+    return f"{beside.name} has no {listing(lacking, 4)}{cut}" if lacking else f"{beside.name} cannot be read{cut}"
 
 
 def _wrong(rpcs: RPC) -> str | None:
@@ -111,6 +132,6 @@ def _damaged(path: Path, found: str) -> InputError:
     return InputError(
         f"the RPC of {short_name(path.name)} is damaged",
         code="GS-RPC-DAMAGED",
-        details=[f"image: {path}", f"found: {found[:200]}"],
+        details=[f"image: {path}", f"found: {found[:300]}"],
         hint="get the .rpb file again, or move it away to read the image without a place on the map",
     )

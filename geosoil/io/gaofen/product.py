@@ -172,7 +172,8 @@ def open_product(
     mapped : bool
         Whether a map grid is needed; a product has none, and is refused then.
     nominal_wavelengths : bool
-        Take the wavelengths that the sensor was built for where the product has no list of its own.
+        Take the wavelengths that the sensor was built for where the product has no list of its own, or one that cannot
+        be right.
     join_nm : float, optional
         Where the bands of VN end and those of SW begin, nm; default: that of the sensor.
     tables : mapping, optional
@@ -235,7 +236,7 @@ def know(
     notes = [note for one in calibrations.values() for note in one.notes]
     notes += metadata.notes
     if xml is None:
-        notes.append("no XML file: the sun's angles and the time of day are not known")
+        notes.append("no XML file: the sun's angles (SolarZenith) and the time of day are not known")
     elif metadata.sun_zenith_deg is None and not any("SolarZenith" in note for note in metadata.notes):
         notes.append(f"{short_name(xml[0])} gives no SolarZenith")
     if metadata.zone_assumed:

@@ -13,7 +13,7 @@ from geosoil.io.addresses import short_name
 if TYPE_CHECKING:
     from geosoil.types import Float64
 
-__all__ = ["MOST_BYTES", "OVERRIDE", "read_gains", "read_response"]
+__all__ = ["DESIGN", "MOST_BYTES", "OVERRIDE", "read_gains", "read_response"]
 
 #: A list of 180 lines has 3 kB.
 MOST_BYTES = 2**20
@@ -23,6 +23,9 @@ OVERRIDE = (
     "get the product from its provider again, or give a list of your own, one line a band:\n"
     "geosoil calibrate PRODUCT OUT --table {what}=FILE (in Python: tables={{'{what}': 'FILE'}})"
 )
+
+#: How to go on without a usable list of wavelengths.
+DESIGN = "or take the wavelengths of its design: geosoil calibrate --nominal-wavelengths (nominal_wavelengths=True)"
 
 _SPLIT = re.compile(r"[,;\s]+")
 
@@ -51,20 +54,26 @@ def read_gains(content: bytes, source: str, what: str, bands: int, other: int = 
     Raises
     ------
     InputError
-        ``GS-CALIBRATION-ROWS``, ``GS-CALIBRATION-NUMBERS``.
+        ``GS-CALIBRATION-ROWS``; ``GS-CALIBRATION-NUMBERS``, also where most gains are not above 0.
 
     >>> read_gains(b"0.8,0\\n0.1, -1\\n", "RadCal.raw", "VN_gains", 2)
     (array([0.8, 0.1]), array([ 0., -1.]))
     """
     table = _numbers(content, source, what, (bands, other), columns=(1, 2))
     offsets = table[:, 1] if table.shape[1] == 2 else np.zeros(bands)
+    dark = table[:, 0] <= 0
+    if 2 * int(dark.sum()) > bands:
+        found = f"found: {int(dark.sum())} of {bands} gains are 0 or less, first row {int(dark.argmax()) + 1}"
+        expected = "expected: gains above 0, but for a few bands that see nothing"
+        raise _wrong(source, what, "gives no gains", [found, expected])
     return table[:, 0].copy(), offsets.copy()
 
 
 def read_response(content: bytes, source: str, what: str, bands: int, other: int = 0) -> tuple[Float64, Float64, str]:
     """Centres and widths of a detector's bands, nm, and what had to be assumed for them.
 
-    Parameters, and errors, as in `read_gains`; ``GS-WAVELENGTHS`` for numbers that are no wavelengths.
+    Parameters, and errors, as in `read_gains`; ``GS-WAVELENGTHS`` for numbers that are no wavelengths or widths, and
+    for wavelengths that do not rise from row to row: the values of a band would be taken for those of another one.
 
     Returns
     -------
@@ -77,18 +86,27 @@ def read_response(content: bytes, source: str, what: str, bands: int, other: int
     if ((centres > 0.3) & (centres < 3)).all():
         centres, widths = centres * 1000, widths * (1000 if widths.max() < 1 else 1)
         note = f"{short_name(source)}: wavelengths taken as micrometres"
-    if not ((centres >= 300) & (centres <= 3000)).all() or not ((widths > 0) & (widths < 200)).all():
-        raise InputError(
-            f"{short_name(source)} holds no wavelengths",
-            code="GS-WAVELENGTHS",
-            details=[
-                f"file: {source}",
-                f"found: centres {centres.min():g} to {centres.max():g}, widths {widths.min():g} to {widths.max():g}",
-                "expected: centres of 300 to 3000 nm, widths of 0 to 200 nm",
-            ],
-            hint=OVERRIDE.format(what=what),
-        )
+    _check_response(centres, widths, source, what)
     return centres, widths, note
+
+
+def _check_response(centres: Float64, widths: Float64, source: str, what: str) -> None:
+    wrong = {
+        ("holds no wavelengths", "centres of 300 to 3000 nm"): (centres < 300) | (centres > 3000),
+        ("has wavelengths that do not rise", "centres that rise from row to row"): np.diff(centres, prepend=0) <= 0,
+        ("has bands without a width", "widths above 0 and below 200 nm"): (widths <= 0) | (widths >= 200),
+    }
+    for (problem, expected), rows in wrong.items():
+        if rows.any():
+            first, span = int(rows.argmax()), f"{centres[0]:g} to {centres[-1]:g} nm from the first row to the last"
+            shown = f"row {first + 1} with {centres[first]:g} nm and width {widths[first]:g}"
+            more = f" and {int(rows.sum()) - 1} more" if rows.sum() > 1 else ""
+            raise InputError(
+                f"{short_name(source)} {problem}",
+                code="GS-WAVELENGTHS",
+                details=[f"file: {source}", f"found: {shown}{more}; {span}", f"expected: {expected}"],
+                hint=f"{OVERRIDE.format(what=what)}\n{DESIGN}",
+            )
 
 
 def _numbers(content: bytes, source: str, what: str, counts: tuple[int, int], columns: tuple[int, ...]) -> Float64:
