@@ -12,13 +12,13 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geosoil.errors import InputError
-from geosoil.types import Opened
+from geosoil.types import Footprint, Opened
 
 from . import hdf
 from .addresses import redact, short_name, suffix
 from .gdal import Handle
 from .grids import parse_crs
-from .hdfchunks import part
+from .hdfchunks import chunk_bytes, part
 from .headers import choose_crs
 from .wavelengths import Spectral, mark_overlaps
 
@@ -45,6 +45,8 @@ class _Swath:
         Bands in the file.
     size : (int, int)
         Rows and columns of the map.
+    chunk : int
+        Bytes of a chunk of the file.
     """
 
     handle: Handle
@@ -52,6 +54,7 @@ class _Swath:
     size: tuple[int, int]
     nodata: float
     names: tuple[str, ...] = field(repr=False)
+    chunk: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,6 +68,13 @@ class _Swath:
             planes=tuple(self.planes[place] for place in positions),
             names=tuple(self.names[place] for place in positions),
         )
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """See `types.Measured`."""
+        spectra = max(self.planes) + 1 - min(self.planes) if self.planes else 0
+        # The part of the swath that holds a window, at most twice as large as it where the swath lies aslant; the
+        # spectra that are gathered from it, and the bands; a table of places and what is worked out of it.
+        return Footprint((4 * (2 * spectra + spectra + 2 * len(self.planes)) + 64) * rows * cols + 3 * self.chunk)
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `types.WindowReader`."""
@@ -110,6 +120,7 @@ class Emit:
             nodata = hdf.numbers(file[_CUBE].attrs.get("_FillValue", _NODATA))[0]
             geobox = _geobox(file, size, address, crs)
             facts = _facts(file)
+            chunk = chunk_bytes(file[_CUBE])
         spectral = Spectral.of(
             lists["wavelengths"].tolist(),
             "nm",
@@ -120,7 +131,7 @@ class Emit:
         names = tuple(f"B{place}" for place in range(1, shape[2] + 1))
         bands, notes = mark_overlaps(spectral.bands(names))
         facts["notes"] = ("put on the map by the lookup table of the file, nearest cells", *spectral.notes, *notes)
-        reader = _Swath(Handle.of(address), tuple(range(shape[2])), geobox.shape.yx, float(nodata), names)
+        reader = _Swath(Handle.of(address), tuple(range(shape[2])), geobox.shape.yx, float(nodata), names, chunk)
         return Opened(address, bands, geobox, reader, (where,), facts)
 
 

@@ -22,7 +22,7 @@ from xarray.core import indexing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bounded", "part"]
+__all__ = ["bounded", "chunk_bytes", "part"]
 
 #: Filters that are undone here, in the order in which they were applied.
 _PIPELINES = frozenset(
@@ -58,6 +58,11 @@ def part(dataset: h5py.Dataset, key: Sequence[int | slice]) -> NDArray[Any]:
         slice(None, None, one.step) if isinstance(asked, slice) else 0 for asked, one in zip(key, ranges, strict=True)
     )
     return whole[steps]
+
+
+def chunk_bytes(dataset: h5py.Dataset) -> int:
+    """What one chunk takes when it is inflated; 0 where there are none."""
+    return 0 if dataset.chunks is None else int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
 
 
 def _filters(dataset: h5py.Dataset) -> tuple[int, ...]:
@@ -98,7 +103,7 @@ def _chunks(
 
 def _decoded(raw: bytes, filters: tuple[int, ...], skipped: int, dataset: h5py.Dataset) -> NDArray[Any]:
     """A chunk as numbers; a bit of `skipped` says that a filter was not applied to it."""
-    size = int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
+    size = chunk_bytes(dataset)
     for place in reversed(range(len(filters))):
         if skipped >> place & 1:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -11,13 +11,13 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geosoil.errors import InputError
-from geosoil.types import Opened
+from geosoil.types import Footprint, Opened
 
 from . import hdf
 from .addresses import redact, short_name, suffix
 from .gdal import Handle
 from .grids import parse_crs
-from .hdfchunks import part
+from .hdfchunks import chunk_bytes, part
 from .headers import choose_crs
 from .wavelengths import Spectral, mark_overlaps
 
@@ -55,6 +55,7 @@ class _Cubes:
     names: tuple[str, ...]
     showing: tuple[_Band, ...] = field(repr=False)
     size: tuple[int, int]
+    chunk: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -63,8 +64,21 @@ class _Cubes:
 
     def take(self, positions: list[int]) -> _Cubes:
         """See `types.WindowReader`."""
-        bands, names = (tuple(one[place] for place in positions) for one in (self.bands, self.names))
-        return _Cubes(self.handle, bands, names, self.showing, self.size)  # type: ignore[arg-type]
+        return replace(
+            self,
+            bands=tuple(self.bands[place] for place in positions),
+            names=tuple(self.names[place] for place in positions),
+        )
+
+    def footprint(self, rows: int, cols: int) -> Footprint:
+        """See `types.Measured`."""
+        spans: dict[str, tuple[int, int]] = {}
+        for one in self.bands:
+            low, high = spans.get(one.cube, (one.plane, one.plane))
+            spans[one.cube] = min(low, one.plane), max(high, one.plane)
+        stored = max((high + 1 - low for low, high in spans.values()), default=0)
+        # Values, the numbers of a cube as they are stored, and a band of it as it is worked out.
+        return Footprint((4 * len(self.bands) + 2 * stored + 24) * rows * cols + 3 * self.chunk)
 
     def read(self, bands: Int64, rows: tuple[int, int], cols: tuple[int, int]) -> Float32:
         """See `types.WindowReader`."""
@@ -103,6 +117,7 @@ class Prisma:
             if len(shapes) > 1:
                 raise _wrong(address, "has cubes of different size", [f"lines and samples: {sorted(shapes)}"])
             size = shapes.pop()
+            chunk = max(chunk_bytes(file[f"{_FIELDS}/{side.upper()}_Cube"]) for side in _SIDES)
             geobox = _geobox(file, size, address, crs)
             facts = _facts(file)
         wavelength = np.concatenate([one[0] for one in listed])
@@ -113,7 +128,7 @@ class Prisma:
         bands, notes = mark_overlaps(spectral.bands(names))
         showing = tuple(stored[int(np.argmin(np.abs(wavelength - at)))] for at in _SHOWING_NM)
         facts["notes"] = ("cells that are zero near 550 and 860 nm are taken as outside the image", *notes)
-        reader = _Cubes(handle, tuple(stored), names, showing, size)
+        reader = _Cubes(handle, tuple(stored), names, showing, size, chunk)
         return Opened(address, bands, geobox, reader, (redact(address),), facts)
 
 

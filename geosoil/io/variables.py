@@ -74,7 +74,7 @@ class Variable:
             1 if edge % cells == 0 else -(-cells // edge) + (cells % edge > 0)
             for cells, edge in zip((rows, cols), chunks[-2:], strict=True)
         )
-        return window + min(touched, _TOGETHER) * 3 * math.prod(chunks) * size // 2
+        return window + max(3 * min(touched, _TOGETHER) // 2, 3) * math.prod(chunks) * size
 
     def cut(self, bands: int) -> Cut | None:
         """How so many of its bands are decoded: chunks, of small ones several; None where there are none."""

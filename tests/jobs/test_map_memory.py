@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import psutil
 import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rasterio.windows import Window
@@ -199,7 +201,40 @@ print(json.dumps([status("VmHWM") - before, footprint(scene.data, edge, edge).ow
 """
 
 
-@pytest.mark.parametrize("kind", ["finer", "turned", "zarr", "netcdf"])
+def make_swath(path: Path, edge: int, bands: int = 24) -> None:
+    """A file as EMIT has them, whose swath lies aslant on the map, as far as one can."""
+    row, column = np.indices((edge, edge))
+    across, down = 1 + (row + column) // 2, 1 + (edge - 1 + row - column) // 2
+    with h5py.File(path, "w") as file:
+        numbers = np.random.default_rng(0).random((edge, edge, bands), np.float32)
+        file.create_dataset("reflectance", data=numbers, chunks=(256, 256, bands), compression="gzip", shuffle=True)
+        file["sensor_band_parameters/wavelengths"] = np.linspace(400, 2400, bands)
+        file["location/glt_x"], file["location/glt_y"] = across.astype(np.int32), down.astype(np.int32)
+        file.attrs["geotransform"] = np.array([13.0, 0.0005, 0, 52.5, 0, -0.0005])
+        file.attrs["spatial_ref"] = CRS("EPSG:4326").to_wkt()
+
+
+def make_cubes(path: Path, edge: int, bands: int = 24) -> None:
+    """A file as PRISMA has them."""
+    with h5py.File(path, "w") as file:
+        for side, low, high in (("Vnir", 400, 1000), ("Swir", 950, 2400)):
+            numbers = np.random.default_rng(0).integers(1, 65_000, (edge, bands, edge), np.uint16)
+            place = f"HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields/{side.upper()}_Cube"
+            file.create_dataset(place, data=numbers, chunks=(64, bands, 256), compression="gzip")
+            file.attrs[f"List_Cw_{side}"] = np.linspace(high, low, bands)
+            file.attrs[f"List_Fwhm_{side}"] = np.full(bands, 10.0)
+            file.attrs[f"L2Scale{side}Min"], file.attrs[f"L2Scale{side}Max"] = 0.0, 0.9
+        for name, value in (
+            ("ULcorner_easting", 300_015.0),
+            ("ULcorner_northing", 5_100_015.0),
+            ("LRcorner_easting", 300_015.0 + 30 * (edge - 1)),
+            ("LRcorner_northing", 5_100_015.0 - 30 * (edge - 1)),
+            ("Epsg_Code", 32633),
+        ):
+            file.attrs[f"Product_{name}" if "corner" in name else name] = value
+
+
+@pytest.mark.parametrize("kind", ["finer", "turned", "zarr", "netcdf", "emit", "prisma"])
 def test_a_window_takes_no_more_than_is_planned(kind: str, tmp_path: Path) -> None:
     """Of files on another grid, which GDAL holds several times over to warp them, and of stores."""
     edge, sources, align = 900, [str(tmp_path / "s.tif")], ""
@@ -213,6 +248,9 @@ def test_a_window_takes_no_more_than_is_planned(kind: str, tmp_path: Path) -> No
             file.descriptions = [f"other {place}" for place in range(9)]
         align = sources[0]
         sources.append(str(tmp_path / "other.tif"))
+    elif kind in {"emit", "prisma"}:
+        sources = [str(tmp_path / ("a.nc" if kind == "emit" else "a.he5"))]
+        (make_swath if kind == "emit" else make_cubes)(Path(sources[0]), edge)
     else:
         shape = (24, edge, edge)
         grid = xr_coords(GeoBox(shape[1:], Affine(30, 0, 740_000, 0, -30, 6_680_000), "EPSG:32755"), dims=("y", "x"))
