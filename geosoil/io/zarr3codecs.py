@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from zarr.registry import register_codec
+from zarr.registry import get_codec_class, register_codec
 
-from .zarrcodecs import MOST_BYTES, CheckedBlosc, CheckedGZip, CheckedZstd, bound_of
+from .zarrcodecs import MOST_BYTES, UNPACKING, CheckedBlosc, CheckedGZip, CheckedZstd, bound_of
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
 
-__all__ = ["SETTINGS"]
+__all__ = ["settings"]
 
 
 class _Bounded:
@@ -61,8 +63,35 @@ class CheckedZstdCodec(_Bounded, ZstdCodec):
         return made
 
 
-_CODECS = {"blosc": CheckedBloscCodec, "gzip": CheckedGzipCodec, "zstd": CheckedZstdCodec}
+class _OfNumcodecs(_Bounded):
+    """Any of those that stand in the third format under their names in the second."""
+
+    codec_config: dict[str, Any]
+
+    @cached_property
+    def _codec(self) -> Any:
+        config = dict(self.codec_config)
+        return UNPACKING[config.pop("id")](**config).bounded(self._most)
+
+
+def _checked() -> dict[str, Any]:
+    """The codecs that unpack, by name; those of numcodecs as far as this version of Zarr has them."""
+    found: dict[str, Any] = {"blosc": CheckedBloscCodec, "gzip": CheckedGzipCodec, "zstd": CheckedZstdCodec}
+    for name in UNPACKING:
+        with suppress(KeyError):
+            base = get_codec_class(f"numcodecs.{name}")
+            made = type(f"CheckedNumcodecs{base.__name__}", (_OfNumcodecs, base), {"__module__": __name__})
+            # Under its name in this module: scenes go to other processes.
+            globals()[made.__name__] = found[f"numcodecs.{name}"] = made
+    return found
+
+
+_CODECS = _checked()
 for _name, _codec in _CODECS.items():
     register_codec(_name, _codec)
-#: Which class Zarr takes for the name of a codec, as its settings say it.
-SETTINGS = {f"codecs.{name}": f"{codec.__module__}.{codec.__qualname__}" for name, codec in _CODECS.items()}
+
+
+def settings() -> dict[str, Any]:
+    """Which class Zarr takes for the name of a codec, as its settings say it; a name may hold a dot."""
+    ours = {name: f"{codec.__module__}.{codec.__qualname__}" for name, codec in _CODECS.items()}
+    return {"codecs": {**zarr.config.get("codecs"), **ours}}

@@ -15,7 +15,7 @@ import zarr
 from numcodecs.blosc import Blosc
 from numcodecs.compat import ensure_bytes, ndarray_copy
 
-__all__ = ["MOST_BYTES", "CheckedBlosc", "CheckedGZip", "CheckedZstd", "bound_of", "checked_codecs"]
+__all__ = ["MOST_BYTES", "UNPACKING", "CheckedBlosc", "CheckedGZip", "CheckedZstd", "bound_of", "checked_codecs"]
 
 #: Most bytes of a chunk, unpacked: it is held whole, whatever window of it is read.
 MOST_BYTES = 2**30
@@ -24,7 +24,8 @@ MOST_BYTES = 2**30
 _ROOM, _LEAST = 8, 2**24
 #: Length of Blosc's header, and the version of its format.
 _HEADER, _VERSION = 16, 2
-_MAGIC = b"\x28\xb5\x2f\xfd"
+#: How frames of Zstandard begin, kinds of their blocks, and most bytes that a block becomes.
+_MAGIC, _RAW, _REPEATED, _BLOCK = b"\x28\xb5\x2f\xfd", 0, 1, 2**17
 _SWAP = threading.RLock()
 
 
@@ -131,19 +132,27 @@ class CheckedZstd(_Bounded, numcodecs.Zstd):  # type: ignore[misc]
     def decode(self, buf: Any, out: Any = None) -> Any:
         """The chunk unpacked."""
         chunk = ensure_bytes(buf)
-        self._check(_frame_size(chunk))
+        self._check(_most_of_frame(chunk))
         return super().decode(chunk, out)
 
 
-def _frame_size(chunk: bytes) -> int:
-    """Bytes that the first frame of Zstandard unpacks to, RFC 8878, section 3.1.1; 0 where it does not tell."""
+def _most_of_frame(chunk: bytes) -> int:
+    """Most bytes that the first frame of Zstandard unpacks to: its size, or its blocks' (RFC 8878, section 3.1.1)."""
     if len(chunk) < 6 or chunk[:4] != _MAGIC:
         return 0
     flags = chunk[4]
     single = flags >> 5 & 1
     start = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
     width = (single, 2, 4, 8)[flags >> 6]
-    return int.from_bytes(chunk[start : start + width], "little") + (256 if width == 2 else 0)
+    if width:
+        return int.from_bytes(chunk[start : start + width], "little") + (256 if width == 2 else 0)
+    size, last = 0, 0
+    while not last and start + 3 <= len(chunk):
+        head = int.from_bytes(chunk[start : start + 3], "little")
+        last, kind, length = head & 1, head >> 1 & 3, head >> 3
+        size += length if kind in (_RAW, _REPEATED) else _BLOCK
+        start += 3 + (1 if kind == _REPEATED else length)
+    return size
 
 
 class _Refused:
@@ -154,7 +163,8 @@ class _Refused:
         raise ValueError("its data are pickled, and could run code when they are read")
 
 
-_CODECS: dict[str, Any] = {
+#: Those that unpack, by name.
+UNPACKING: dict[str, Any] = {
     "blosc": CheckedBlosc,
     "zlib": CheckedZlib,
     "gzip": CheckedGZip,
@@ -162,8 +172,8 @@ _CODECS: dict[str, Any] = {
     "lzma": CheckedLZMA,
     "lz4": CheckedLZ4,
     "zstd": CheckedZstd,
-    "pickle": _Refused,
 }
+_CODECS: dict[str, Any] = {**UNPACKING, "pickle": _Refused}
 
 
 @contextmanager
@@ -188,5 +198,5 @@ def checked_codecs(largest: int | None = None) -> Iterator[None]:
         if int(zarr.__version__.split(".")[0]) >= 3:
             from . import zarr3codecs  # what it builds on is not in Zarr 2
 
-            stack.enter_context(zarr.config.set(zarr3codecs.SETTINGS))
+            stack.enter_context(zarr.config.set(zarr3codecs.settings()))
         yield

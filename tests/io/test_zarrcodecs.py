@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.registry import get_codec_class
 
 from geosoil.errors import InputError
 from geosoil.io.raster import open_scene
@@ -29,7 +30,13 @@ SECOND: dict[str, Any] = {
     "zstd": numcodecs.Zstd(),
     "none": None,
 }
-THIRD: dict[str, Any] = {"blosc": BloscCodec(), "gzip": GzipCodec(), "zstd": ZstdCodec()}
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # they are not in the specification
+    OTHERS = {
+        f"numcodecs {name}": get_codec_class(f"numcodecs.{name}")()
+        for name in ("blosc", "zlib", "gzip", "bz2", "lzma", "lz4", "zstd")
+    }
+THIRD: dict[str, Any] = {"blosc": BloscCodec(), "gzip": GzipCodec(), "zstd": ZstdCodec(), **OTHERS}
 SHARDS = {"chunks": (8, 8), "shards": (16, 24)}
 
 
@@ -78,9 +85,9 @@ def test_the_third_format_comes_back(tmp_path: Path, name: str, shards: dict[str
     np.testing.assert_array_equal(scene.values[0], values())
 
 
-@pytest.mark.parametrize("number", [2, 3])
-def test_a_scene_goes_to_another_process(tmp_path: Path, number: int) -> None:
-    path = store(tmp_path / "a.zarr", number, (SECOND if number == 2 else THIRD)["blosc"])
+@pytest.mark.parametrize(("number", "name"), [(2, "blosc"), (3, "blosc"), (3, "numcodecs zlib")])
+def test_a_scene_goes_to_another_process(tmp_path: Path, number: int, name: str) -> None:
+    path = store(tmp_path / "a.zarr", number, (SECOND if number == 2 else THIRD)[name])
     scene = pickle.loads(pickle.dumps(open_scene(path)))  # noqa: S301
     np.testing.assert_array_equal(scene.values[0], values())
 
@@ -112,6 +119,23 @@ def test_the_same_in_the_third_format(tmp_path: Path, name: str, shards: dict[st
     error = refused(path)
     assert error.code == "GS-RASTER-READ"
     assert any("bytes or more" in line for line in error.details), error.details
+
+
+def stream_of_zeros(blocks: int) -> bytes:
+    """A frame of Zstandard that does not tell its size: blocks of 128 KiB of one byte."""
+    block = (2**17 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    last = (2**17 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0"
+    return b"\x28\xb5\x2f\xfd" + bytes([0, 7 << 3]) + block * (blocks - 1) + last
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_stream_of_zstandard_is_measured_by_its_blocks(tmp_path: Path, number: int) -> None:
+    assert bytes(numcodecs.Zstd().decode(stream_of_zeros(3))) == bytes(3 * 2**17)
+    path = store(tmp_path / "a.zarr", number, (SECOND if number == 2 else THIRD)["zstd"])
+    (path / ("band/0.0" if number == 2 else "band/c/0/0")).write_bytes(stream_of_zeros(40_000))
+    error = refused(path)
+    assert error.code == "GS-RASTER-READ"
+    assert any("5,242,880,000 bytes or more" in line for line in error.details)
 
 
 @pytest.mark.parametrize("number", [2, 3])
