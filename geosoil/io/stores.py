@@ -30,7 +30,7 @@ from .addresses import is_remote, redact, short_name, suffix
 from .grids import LONGEST
 from .hdfchunks import bounded
 from .headers import NO_MAP, choose_crs, sensor_grid, unreadable_crs
-from .variables import Cube, Variable, VariableStack
+from .variables import Cube, Variable, VariableStack, is_plain
 from .wavelengths import Spectral
 from .zarrcodecs import MOST_BYTES, checked_codecs
 
@@ -115,7 +115,9 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
             dataset = xr.open_dataset(address, engine=engine, chunks=None, cache=False, decode_cf=False)
             if engine == "h5netcdf" and not is_remote(address):
                 dataset = bounded(dataset, address)
-            dataset = xr.decode_cf(dataset, decode_coords="all", decode_times=False)
+            # What we can decode ourselves is done when it is read, as for files: in one pass, and to the same numbers.
+            scaled: Any = {name: not is_plain(one) for name, one in dataset.variables.items()}
+            dataset = xr.decode_cf(dataset, decode_coords="all", decode_times=False, mask_and_scale=scaled)
         for one in dataset.coords.values():
             if one.ndim < 2:  # what is told of bands; rows and columns are there already
                 one.load()

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
     from geosoil.types import Float32, Int64
 
-__all__ = ["Cube", "Variable", "VariableStack"]
+__all__ = ["Cube", "Variable", "VariableStack", "is_plain"]
 
+#: Attributes that tell which numbers stand for no data; the first two are those of the conventions (CF).
+_GAPS = ("_FillValue", "missing_value", "nodata")
 #: Chunks of a store that are held at the same time for a window, decoded and half as large as they are stored.
 _TOGETHER = 2
 
@@ -110,6 +112,17 @@ def _values(window: xr.DataArray) -> NDArray[Any]:
     return np.asarray(window.values)
 
 
+def is_plain(variable: xr.Variable) -> bool:
+    """Whether `decode` makes of stored numbers with rows and columns what the conventions (CF) say."""
+    told = [
+        np.asarray(variable.attrs[name])
+        for name in (*_GAPS[:2], "scale_factor", "add_offset")
+        if name in variable.attrs
+    ]
+    numbers = all(one.ndim == 0 and one.dtype.kind in "iuf" for one in told)
+    return variable.ndim > 1 and variable.dtype.kind in "iuf" and numbers and "_Unsigned" not in variable.attrs
+
+
 def decode(values: NDArray[Any], attrs: Mapping[Hashable, Any], bands: Int64 | None = None) -> Float32:
     """Bands of stored values (B, h, w) as float32 with NaN for no data, where the attributes still say how.
 
@@ -123,11 +136,11 @@ def decode(values: NDArray[Any], attrs: Mapping[Hashable, Any], bands: Int64 | N
     """
     values = _native(values)
     bands = np.arange(len(values)) if bands is None else bands
-    told = attrs.get("_FillValue", attrs.get("missing_value", attrs.get("nodata")))
-    gaps = np.empty(0) if told is None else np.atleast_1d(np.asarray(told))
+    told = [np.atleast_1d(np.asarray(attrs[name])) for name in _GAPS if name in attrs]
+    gaps = np.unique(np.concatenate(told)) if told else np.empty(0)
     if gaps.dtype.kind in "iuf" and values.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            gaps = gaps.astype(values.dtype)  # rounded as the stored numbers are
+            gaps = np.unique(gaps.astype(values.dtype))  # rounded as the stored numbers are
     one = float(gaps[0]) if len(gaps) == 1 else np.nan
     scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
     how = Decoding(*(np.full(len(bands), number) for number in (one, scale, offset)))

@@ -190,6 +190,42 @@ def run(in_ar, out_ar, *args, **kwargs):
         some = open_scene(path, bands=["dem", "ndvi_12", "ndvi_1"])
         np.testing.assert_array_equal(some.values, made.values[[0, 2, 0]])
 
+    @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+    @pytest.mark.parametrize("kind", ["nc", "nc3", "zarr"])
+    def test_scaled_numbers_are_the_same_to_the_last_bit_whatever_holds_them(
+        self, tmp_path: Path, kind: str, dtype: str
+    ) -> None:
+        if (kind, dtype) == ("nc3", "uint16"):
+            dtype = "int32"  # the classic format has no unsigned numbers
+        stored = np.random.default_rng(0).integers(0, 32_000, (2, 30, 40)).astype(dtype)
+        stored[0, :3], stored[1, 4] = 7, 9
+        profile = {"driver": "GTiff", "count": 2, "height": 30, "width": 40, "dtype": dtype, "nodata": 7}
+        grid = Affine(30, 0, 740_000, 0, -30, 6_680_000)
+        with rasterio.open(tmp_path / "s.tif", "w", crs="EPSG:32755", transform=grid, **profile) as file:
+            file.write(stored)
+            file.scales = (0.0137,) * 2
+        attrs = {"scale_factor": 0.0137, "_FillValue": stored.dtype.type(7)}
+        y, x = 6_679_985 - 30.0 * np.arange(30), 740_015 + 30.0 * np.arange(40)
+        raw = xr.Dataset({"v": (("band", "y", "x"), stored, attrs)}, coords={"y": y, "x": x})
+        path = tmp_path / ("s.zarr" if kind == "zarr" else "s.nc")
+        if kind == "zarr":
+            raw.to_zarr(path, consolidated=False)
+        else:
+            raw.to_netcdf(path, engine="scipy" if kind == "nc3" else "h5netcdf")
+        found = open_scene(path, crs="EPSG:32755").values
+        np.testing.assert_array_equal(found, open_scene(tmp_path / "s.tif").values, strict=True)
+        assert np.isnan(found[0, :3]).all()
+
+    def test_two_numbers_may_stand_for_no_data(self, tmp_path: Path) -> None:
+        stored = np.array([[[1, 2, -9], [4, -1, 6]]], np.int16)
+        attrs = {"_FillValue": np.int16(-9), "missing_value": np.int16(-1), "scale_factor": 0.5}
+        axes = {"y": [30.0, 0.0], "x": [0.0, 30.0, 60.0]}
+        xr.Dataset({"v": (("band", "y", "x"), stored, attrs)}, coords=axes).to_netcdf(
+            tmp_path / "s.nc", engine="h5netcdf"
+        )
+        found = open_scene(tmp_path / "s.nc", crs="EPSG:32755").values
+        np.testing.assert_array_equal(found, [[[0.5, 1, np.nan], [2, np.nan, 3]]])
+
     @pytest.mark.parametrize("kind", ["nc", "zarr"])
     def test_a_written_scene_reopens_with_its_names_and_classes(self, tmp_path: Path, kind: str) -> None:
         made = make_scene(tmp_path / "s.tif", shape=(12, 15), classes=["rock"])
