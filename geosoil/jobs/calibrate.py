@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +15,7 @@ from odc.geo.xr import xr_coords
 
 from geosoil import __version__
 from geosoil.bands import Bands
-from geosoil.errors import InputError, InterruptedRunError, OutputError, ResourceError
-from geosoil.grid.sweep import Stop, listen
+from geosoil.errors import InputError, OutputError, ResourceError
 from geosoil.io import ortho as places
 from geosoil.io.archive import is_archive, unpacked
 from geosoil.io.atomic import check_output
@@ -32,9 +29,11 @@ from geosoil.io.reads import read_files
 from geosoil.io.staging import Staged, check_space, workspace
 from geosoil.jobs.calibrated import Calibrated, Export, Settings, Target
 from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.provenance import created_now
 from geosoil.jobs.sensor import Chain, Seen, detector_bands, measure_stripes, strip_lines
 from geosoil.prep.radiometry import BandLines, day_of_year, sun_distance, toa_reflectance
 from geosoil.prep.splice import plan_splice
+from geosoil.stops import Stop, listen, stoppable
 from geosoil.types import PathLike, Progress, as_path, quiet
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def calibrate(
         check_output(one, overwrite=overwrite, inputs=read)
     stop = Stop()
     with listen(stop), workspace(work or path.parent) as folder:
-        tick = _stoppable(progress, stop)
+        tick = stoppable(progress, stop)
         with _unpacked(as_path(product), folder, tick) as found:
             opened = open_product(found, nominal_wavelengths=nominal_wavelengths, join_nm=join_nm, tables=tables)
             return _Run(opened, settings, path, folder, tick, overwrite).go()
@@ -174,19 +173,6 @@ def _unpacked(product: Path, folder: Path, progress: Progress) -> AbstractContex
     if not (is_archive(product.name) and product.is_file()):
         return nullcontext(product)
     return unpacked(product, folder, expected=EXPECTED, progress=progress)
-
-
-def _stoppable(progress: Progress, stop: Stop) -> Progress:
-    """A progress callback that ends the run once it was asked to stop."""
-
-    def tick(done: int, total: int, message: str) -> None:
-        progress(done, total, message)
-        if stop.asked:
-            code = stop.error("").code
-            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
-            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-
-    return tick
 
 
 @dataclass
@@ -397,7 +383,7 @@ class _Run:
 
     def _tags(self) -> dict[str, str]:
         """Tags of the dataset, CF names where they exist."""
-        facts, created = self.product.facts(), _created()
+        facts, created = self.product.facts(), created_now()
         reflectance = self._quantity == "reflectance"
         scale = INT16_SCALE if self.settings.dtype == "int16" else 1
         return {
@@ -426,10 +412,3 @@ def _windows(
     if isinstance(reader, places.Rectified):
         return reader.window
     return lambda rows, cols: lambda bands: reader.read(bands, rows, cols)
-
-
-def _created() -> str:
-    """UTC time; ``SOURCE_DATE_EPOCH`` wins, for runs that must repeat."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

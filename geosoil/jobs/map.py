@@ -20,7 +20,7 @@ from dask.delayed import delayed
 from geosoil.errors import PartialError, listing
 from geosoil.grid.patches import fill_window, lazy_window
 from geosoil.grid.spool import Ledger
-from geosoil.grid.sweep import Stop, listen
+from geosoil.grid.sweep import check_address
 from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import keep_inputs, replacing
@@ -34,6 +34,7 @@ from geosoil.jobs.plan import Plan, bytes_of, make_plan
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
 from geosoil.prep.masks import MaskRules
+from geosoil.stops import Stop, listen
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def map(
         ``GS-NOT-WRITABLE``.
     ResourceError
         ``GS-MEMORY``, ``GS-SCHEDULER``, ``GS-DEVICE``.
+    UsageError
+        ``GS-SCHEDULER-ADDRESS``, ``GS-SIZE``.
     PartialError
         ``GS-TILES-MISSING``: with `keep_going`, when tiles could not be made.
     InterruptedRunError
@@ -210,6 +213,8 @@ def map(
         tile_size = _earlier_tile_size(folder)
     check_options(co or {})
     there = find(device, scheduler)
+    if scheduler is not None:
+        check_address(scheduler)
     points = None if samples is None else _points(samples)
     task, stack = prepare(
         models, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)

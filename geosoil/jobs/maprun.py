@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from geosoil.errors import InputError, OutputError, listing
 from geosoil.grid.spool import Ledger, Spool
-from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
+from geosoil.grid.sweep import sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
 from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
@@ -38,6 +38,7 @@ from geosoil.jobs.provenance import (
 )
 from geosoil.jobs.task import Abandoned, Source, Task, make_tile, remote_work
 from geosoil.prep.masks import NODATA
+from geosoil.stops import Stop
 from geosoil.types import Progress
 
 if TYPE_CHECKING:

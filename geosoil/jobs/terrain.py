@@ -17,7 +17,6 @@ import psutil
 import xarray as xr
 
 from geosoil.errors import OutputError, ResourceError, UsageError
-from geosoil.grid.sweep import Stop, listen, stoppable
 from geosoil.io.cog import CACHE, Statistics, check_options, write_cog
 from geosoil.io.qgis.breaks import class_breaks
 from geosoil.io.qgis.style import ClassStyle
@@ -32,6 +31,7 @@ from geosoil.jobs.terrain_page import RECORD, REPORT, STREAMS, layer_tags, make_
 from geosoil.jobs.terrain_relations import RELATIONS, Relations, find_maps, relate, relation_files
 from geosoil.prep.flow import Filled, catchment_area, fill, find_holes
 from geosoil.prep.terrain import SlopeMethod
+from geosoil.stops import Stop, listen, stoppable
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:

@@ -502,6 +502,31 @@ class TestCommand:
         assert err.rstrip().endswith(shlex.join(["geosoil", *run.args, "--resume"]))
         assert files(run.out) == {}
 
+    def test_a_signal_before_the_first_tile_is_one_message_and_leaves_nothing(self, site: Path, tmp_path: Path) -> None:
+        log = tmp_path / "run.log"
+        run = Started(site, tmp_path / "maps", "-q", "--log-file", str(log))
+        while not log.exists():  # the command is at work, and its job listens to no signal yet
+            assert run.process.poll() is None, run.process.communicate()[1]
+            time.sleep(0.005)
+        run.process.send_signal(signal.SIGSTOP)
+        code, out, err = run.end(signal.SIGTERM)
+        assert (code, out) == (143, "")
+        assert "terminated" in err.splitlines()[0]
+        assert not run.out.exists()
+
+    def test_a_signal_to_a_process_and_its_group_ends_it_in_order(
+        self, site: Path, slow: dict[str, bytes], tmp_path: Path
+    ) -> None:
+        run = Started(site, tmp_path / "maps", "-q")
+        run.freeze(2)
+        run.process.send_signal(signal.SIGCONT)
+        run.process.send_signal(signal.SIGTERM)
+        time.sleep(0.02)  # long enough for the first to be heard
+        code, out, err = run.end(signal.SIGTERM)
+        assert (code, out) == (143, "")
+        assert err.splitlines()[0] == "error: terminated; finished tiles are kept [GS-TERMINATED]"
+        assert [path.name for path in run.out.iterdir()] == [ledger_of(run.out).parent.name]
+
     def test_a_disk_that_fills_up_is_one_error_and_no_map(self, site: Path, tmp_path: Path) -> None:
         code, out, err = Started(site, tmp_path / "maps", "-q", model="soc.gsm", limit=400_000).end()
         assert (code, out) == (4, "")
