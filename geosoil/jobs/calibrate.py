@@ -28,7 +28,7 @@ from geosoil.io.lazy import lazy_array
 from geosoil.io.reads import read_files
 from geosoil.io.staging import Staged, check_space, workspace
 from geosoil.jobs.calibrated import Calibrated, Export, Settings, Target
-from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.plan import memory_bound
 from geosoil.jobs.provenance import created_now
 from geosoil.jobs.sensor import Chain, Seen, detector_bands, measure_stripes, strip_lines
 from geosoil.prep.radiometry import BandLines, day_of_year, sun_distance, toa_reflectance
@@ -80,7 +80,7 @@ def calibrate(
     tables: Mapping[str, PathLike] | None = None,
     work: PathLike | None = None,
     overwrite: bool = False,
-    max_memory: int | str = "2GB",
+    max_memory: float | str = "2GB",
     progress: Progress = quiet,
 ) -> Calibrated:
     """Make a cube of an AHSI product (GF-5, GF-5A, GF-5B, ZY-1 02D, ZY-1 02E) as it is delivered.
@@ -122,7 +122,7 @@ def calibrate(
     work : path, optional
         Folder to work in; needs room for the unpacked product and 4 bytes a value. Default: beside `out`.
     overwrite : bool
-    max_memory : int or str
+    max_memory : float or str
         Bound of the memory, such as ``"2GB"``.
     progress : callable
         ``progress(done, total, message)``.
@@ -141,7 +141,7 @@ def calibrate(
     wanted: Target = to or ("radiance" if export == "flaash" else "reflectance-toa")
     settings = Settings(
         wanted, destripe, splice, dem, ortho, crs, resolution, resampling, drop_bad, export, dtype, compress,
-        sun_zenith, bytes_of(max_memory),
+        sun_zenith, memory_bound(max_memory),
     )  # fmt: skip
     settings.check()
     path = as_path(out)

@@ -276,14 +276,14 @@ class MapRun:
         progress(total - len(tiles), total, "mapping")
         noting = threading.Lock()
 
-        def note(tile: Tile, made: int | InputError | None) -> None:
+        def note(tile: Tile, made: int | InputError | None, worker: str = "") -> None:
             if isinstance(made, InputError) and not keep_going:
                 raise made
             with noting:
                 if isinstance(made, InputError):
                     ledger.fail(tile, made.message)
                 else:
-                    ledger.add(tile, made)
+                    ledger.add(tile, made, worker)
                 progress(len(ledger.done) + len(ledger.failed), total, "mapping")
 
         def make(tile: Tile) -> None:
@@ -301,7 +301,8 @@ class MapRun:
                 finally:
                     release_maps()
             else:
-                sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
+                submit = remote_work(self.task, self.stack, self.work)
+                sweep_cluster(submit, lambda tile, found: note(tile, *found), tiles, address=scheduler, stop=stop)
 
     def finish(self, ledger: Ledger, stop: Stop, progress: Progress) -> dict[Path, Statistics]:
         """Put the maps together from the tiles; those that a stopped run left are made again, with the same bytes."""

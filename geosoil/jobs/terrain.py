@@ -23,7 +23,7 @@ from geosoil.io.qgis.style import ClassStyle
 from geosoil.io.qgis.xml import VERSION, add, to_bytes
 from geosoil.io.reads import read_files
 from geosoil.jobs.elevation import Elevation, open_elevation, read_heights
-from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.plan import memory_bound
 from geosoil.jobs.staging import staged
 from geosoil.jobs.streams import Drainage, drain, write_streams
 from geosoil.jobs.terrain_layers import Land, Layer, Settings, choose_layers
@@ -98,7 +98,7 @@ def terrain(
     band: int | None = None,
     crs: str | None = None,
     maps: PathLike | Sequence[PathLike] | None = None,
-    max_memory: int | str = "4GB",
+    max_memory: float | str = "4GB",
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
     report: bool = True,
@@ -137,7 +137,7 @@ def terrain(
         CRS of an elevation model that has none.
     maps : path or sequence of paths, optional
         Folder of maps, or maps, to be correlated with slope, wetness and LS; see `terrain_relations`.
-    max_memory : int or str
+    max_memory : float or str
         Bound of the process's memory; 33 bytes a cell are needed.
     nodata : float
         Value of cells without one.
@@ -176,7 +176,7 @@ def terrain(
         )
     elevation = open_elevation(dem, band=band, crs=crs, z_factor=z_factor)
     settings = Settings(slope_method, min_slope, exponent, stream_area_km2, hole_cells, elevation.z_factor)
-    front = _room_for_front(elevation, bytes_of(max_memory))
+    front = _room_for_front(elevation, memory_bound(max_memory))
     found_maps = find_maps(maps) if maps is not None else []
     needed = {layer.name for layer in layers}
     if found_maps and not set(RELATIONS) <= needed:

@@ -100,6 +100,8 @@ def test_two_machines_make_the_maps_that_one_makes(
     assert files(out) == files(site / "both")
     assert len(made.maps) == 4
     assert made.record["tiles"] == {"made": TILES, "failed": {}}
+    (part,) = made.record["parts"]
+    assert (part["tiles"], part["workers"]) == (TILES, 2)
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
     assert len({machine.host for machine in (cluster.scheduler, *cluster.living)}) == 3
     assert sorted(tiles_made(cluster)) == sorted(worker.address for worker in cluster.living)

@@ -139,6 +139,22 @@ class TestResume:
         assert go_on(site, out)[0][0] >= 9
         assert files(out) == files(site / "whole")
 
+    def test_the_record_tells_the_parts_of_a_run_and_all_of_them(self, begun: Path, site: Path) -> None:
+        go_on(site, begun)
+        record = json.loads((begun / "run.json").read_text(encoding="utf-8"))
+        first, second = record["parts"]
+        assert (first["tiles"], second["tiles"]) == (5, TILES - 5)
+        assert record["seconds"] == second["seconds"] > 0
+        assert record["seconds_all"] == pytest.approx(first["seconds"] + second["seconds"], abs=0.002)
+        assert "in 2 parts, stops not counted: 5 tiles in " in (begun / "report.html").read_text(encoding="utf-8")
+
+    def test_the_tile_size_of_the_earlier_run_is_taken_and_said(
+        self, begun: Path, site: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            go_on(site, begun)
+        assert "tiles of 128 cells, as the earlier run has them" in caplog.messages
+
     def test_maps_carry_the_time_at_which_their_run_began(
         self, begun: Path, site: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
