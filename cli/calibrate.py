@@ -66,7 +66,7 @@ from .options import as_json, emit, log_options, pairs, progress_bar, start_logg
     "--table", "tables", multiple=True, metavar="NAME=FILE", callback=pairs, help="Calibration file of your own."
 )
 @click.option("--work", type=click.Path(path_type=Path), help="Folder to work in; default: beside OUT.")
-@click.option("--max-memory", default="2GB", show_default=True, help="Bound of the memory.")
+@click.option("--max-memory", default="2GB", show_default=True, help="Bound of the memory; a number alone is bytes.")
 @click.option("--overwrite", is_flag=True, help="Replace the cube that is there.")
 @as_json
 @log_options

@@ -87,11 +87,26 @@ def group() -> None:
     """
 
 
+class _Terminated(BaseException):
+    """SIGTERM came where no job listens."""
+
+
+def _terminate(number: int) -> None:
+    raise _Terminated
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns or exits with the documented codes."""
     if hasattr(signal, "SIGPIPE"):
         # A closed pipe ends the command quietly.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    from geosoil.stops import handling
+
+    with handling(_terminate, [signal.SIGTERM]):
+        _main(args)
+
+
+def _main(args: list[str] | None) -> NoReturn:
     verbose = any(arg == "-vv" for arg in (args if args is not None else sys.argv[1:]))
     from geosoil.errors import GeosoilError
 
@@ -114,6 +129,9 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         sys.exit(130)
+    except _Terminated:
+        click.echo("terminated", err=True)
+        sys.exit(143)
     except MemoryError:
         click.echo("error: memory ran out [GS-MEMORY]\n  give a lower --max-memory or close other programs", err=True)
         sys.exit(6)

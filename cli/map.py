@@ -17,9 +17,13 @@ from .options import as_json, emit, listed, log_options, pairs, progress_bar, st
 @click.argument("scene")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--statistics", default="mean", help="Maps of each depth: mean, quantiles such as Q0.05; with commas.")
-@click.option("--tile-size", type=click.IntRange(128), help="Edge of the tiles, a multiple of 128 cells.")
-@click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of a dask.distributed cluster to map on.")
+@click.option(
+    "--tile-size",
+    type=click.IntRange(128),
+    help="Edge of the tiles, a multiple of 128 cells; with --resume that of the earlier run.",
+)
+@click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory; a number alone is bytes.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of a dask.distributed cluster: tcp://HOST:8786.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

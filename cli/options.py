@@ -77,23 +77,33 @@ def start_logging(verbose: int, quiet: bool, log_file: Path | None) -> None:
     logger.addHandler(stream)
     if log_file is not None:
         try:
-            if not _may_take_log(log_file):
-                told = f"{log_file} is there and is no log; name a .log or .txt that is new, or an earlier log"
-                raise click.BadParameter(told, param_hint="--log-file")
+            wrong = _why_no_log(log_file)
+            if wrong:
+                raise click.BadParameter(wrong, param_hint="--log-file")
             handler = logging.FileHandler(log_file, encoding="utf-8")
         except OSError as error:
-            raise click.BadParameter(f"{log_file}: {error.strerror}", param_hint="--log-file") from error
+            told = f"{log_file} cannot be written ({error.strerror}); name another file"
+            raise click.BadParameter(told, param_hint="--log-file") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         logger.addHandler(handler)
 
 
-def _may_take_log(path: Path) -> bool:
-    """Whether a log may be added to a file: a new one, one without a line, a log; or what is no file, as /dev/null."""
-    if not path.is_file():
-        return True
-    with path.open("rb") as file:
-        start = file.read(len(_STARTED))
-    return path.suffix.lower() in {".log", ".txt", ""} and (not start or _shape(start) == _STARTED)
+def _why_no_log(path: Path) -> str:
+    """Why no log can be added to a path; empty for a new file, one without a line, a log, or a device as /dev/null."""
+    if path.is_dir():
+        return f"{path} is a folder; name a file in it: {path / 'run.log'}"
+    if not path.parent.is_dir():
+        there = path.parent.exists()
+        return f"{path.parent} is {'no folder' if there else 'not there'}; name a folder that is, or make it first"
+    named = path.suffix.lower() in {".log", ".txt", ""}
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(len(_STARTED))
+        if not named or (start and _shape(start) != _STARTED):
+            return f"{path} is there and is no log; name a .log or .txt that is new, or an earlier log"
+    elif not named and not path.exists():
+        return f"{path} would be no name for a log; end it in .log or .txt"
+    return ""
 
 
 def _shape(start: bytes) -> bytes:

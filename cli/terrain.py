@@ -35,7 +35,7 @@ from .options import as_json, emit, listed, log_options, pairs, progress_bar, st
 @click.option(
     "--maps", multiple=True, metavar="MAPS", help="Folder of maps, or a map, to compare with; may be given again."
 )
-@click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory.")
+@click.option("--max-memory", default="4GB", show_default=True, help="Bound of the memory; a number alone is bytes.")
 @click.option("--no-report", is_flag=True, help="Write no report.html.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier results in OUT.")
 @click.option("--nodata", type=float, default=float("nan"), show_default=True, help="Value of cells without one.")

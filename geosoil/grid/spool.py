@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from geosoil.grid.tiles import Tile
 if TYPE_CHECKING:
     from geosoil.types import Float32
 
-__all__ = ["Ledger", "Spool", "write_tile"]
+__all__ = ["Ledger", "Made", "Spool", "write_tile"]
 
 
 def write_tile(folder: Path, tile: Tile, values: Float32) -> int | None:
@@ -58,6 +59,25 @@ def _tile_path(folder: Path, tile: Tile) -> Path:
     return folder / f"{tile.index:07d}.f32"
 
 
+@dataclass(frozen=True)
+class Made:
+    """How a finished tile came about.
+
+    Attributes
+    ----------
+    part : int
+        The part of the run, from 0; one begins with each command that goes on.
+    seconds : float
+        From the beginning of the part.
+    worker : str
+        Address of the worker of a cluster; empty where there is none.
+    """
+
+    part: int = 0
+    seconds: float = 0.0
+    worker: str = ""
+
+
 @dataclass
 class Ledger:
     """An append-only list of finished tiles, one JSON line each; the first line holds the run's key.
@@ -70,11 +90,20 @@ class Ledger:
         Tile index to checksum; None for an empty tile.
     header : dict
         The first line.
+    made : dict
+        Tile index to how it came about.
+    part : int
+        The part of the run that adds tiles now; parts that finished no tile are not known.
+    since : float
+        When this part began, by `time.perf_counter`.
     """
 
     path: Path
     header: dict[str, Any]
     done: dict[int, int | None] = field(default_factory=dict)
+    made: dict[int, Made] = field(default_factory=dict)
+    part: int = 0
+    since: float = field(default_factory=time.perf_counter)
     failed: dict[int, str] = field(default_factory=dict)
     _end: int = field(default=0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -102,17 +131,38 @@ class Ledger:
         for line in lines[1:]:
             record = _record(line)
             index, checksum = record.get("tile"), record.get("crc", "")
-            if not isinstance(index, int) or not isinstance(checksum, int | None):
+            made = _made(record)
+            if not isinstance(index, int) or not isinstance(checksum, int | None) or made is None:
                 break
             ledger.done[index] = checksum
+            ledger.made[index] = made
             ledger._end += len(line) + 1
+        ledger.part = max((one.part for one in ledger.made.values()), default=-1) + 1
         return ledger
 
-    def add(self, tile: Tile, checksum: int | None) -> None:
-        """Note that a tile is on disk; durable when this returns."""
+    def add(self, tile: Tile, checksum: int | None, worker: str = "") -> None:
+        """Note that a tile is on disk, and which worker of a cluster made it; durable when this returns."""
         with self._lock:
-            self._append({"tile": tile.index, "crc": checksum})
-            self.done[tile.index] = checksum
+            made = Made(self.part, round(time.perf_counter() - self.since, 3), worker)
+            self._append(
+                {"tile": tile.index, "crc": checksum, **{name: one for name, one in vars(made).items() if one}}
+            )
+            self.done[tile.index], self.made[tile.index] = checksum, made
+
+    def parts(self) -> list[dict[str, Any]]:
+        """What each part of the run made, up to the one that is under way.
+
+        Returns
+        -------
+        list of dict
+            ``tiles``, ``seconds`` (up to the last of them; up to now in the part that is under way) and, of a cluster,
+            ``workers``: how many made one.
+        """
+        here = time.perf_counter() - self.since
+        parts: dict[int, list[Made]] = {self.part: []}
+        for index in self.done:
+            parts.setdefault(self.made[index].part, []).append(self.made[index])
+        return [_sum_up(parts[part], here if part == self.part else None) for part in sorted(parts)]
 
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, sort_keys=True).encode() + b"\n"
@@ -130,6 +180,20 @@ class Ledger:
         """Note that a tile could not be made; not kept for a later run, which tries again."""
         with self._lock:
             self.failed[tile.index] = reason
+
+
+def _made(record: Mapping[str, Any]) -> Made | None:
+    """How the tile of a line came about; None for what cannot be."""
+    part, seconds, worker = record.get("part", 0), record.get("seconds", 0.0), record.get("worker", "")
+    fits = isinstance(part, int) and isinstance(seconds, int | float) and isinstance(worker, str)
+    return Made(part, float(seconds), worker) if fits else None
+
+
+def _sum_up(made: Sequence[Made], seconds: float | None) -> dict[str, Any]:
+    """Tiles, seconds and workers of a part; its seconds where they are known, else up to its last tile."""
+    workers = {one.worker for one in made} - {""}
+    took = max(one.seconds for one in made) if seconds is None else seconds
+    return {"tiles": len(made), "seconds": round(took, 3), **({"workers": len(workers)} if workers else {})}
 
 
 def _record(line: bytes) -> dict[str, Any]:

@@ -1,121 +1,37 @@
-"""A function over tiles: on dask's threads here, or on a dask.distributed cluster; and how a signal stops it."""
+"""A function over tiles: on dask's threads here, or on a dask.distributed cluster."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import dask.threaded
 
-from geosoil.errors import GeosoilError, InterruptedRunError, ResourceError
-from geosoil.types import Progress
+from geosoil.errors import GeosoilError, ResourceError, UsageError, listing
+from geosoil.stops import Stop
 
-__all__ = ["SIGNALS", "Stop", "handling", "listen", "stoppable", "sweep_cluster", "sweep_threads"]
+__all__ = ["check_address", "sweep_cluster", "sweep_threads"]
 
 T = TypeVar("T")
 
-#: Seconds that work in flight may take to end after a stop; a thread in the middle of a long call is then left to it.
-GRACE_S = 3.0
+#: How a scheduler may be spoken to; tcp where an address does not say.
+_SCHEMES = ("tcp", "tls", "ws", "wss")
 #: Seconds that a scheduler has to answer.
 CONNECT_S = 10.0
 #: Seconds after which a cluster is asked for its workers again, and how long it may have none.
 _LOOK_S, _NO_WORKER_S = 2.0, 30.0
 #: Seconds that the fetching of a result, which is a number, may take.
 _FETCH_S = 2.0
-
-
-class Stop:
-    """Whether a run was asked to stop, by which signal, and when."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.signal = 0
-        self._since = 0.0
-
-    def ask(self, number: int = 0) -> None:
-        """Stop taking work."""
-        self.signal = number
-        self._since = time.monotonic()
-        self._event.set()
-
-    @property
-    def asked(self) -> bool:
-        """Whether to stop."""
-        return self._event.is_set()
-
-    @property
-    def overdue(self) -> bool:
-        """Whether work in flight has had its time."""
-        return self.asked and time.monotonic() - self._since > GRACE_S
-
-    def error(self, hint: str) -> InterruptedRunError:
-        """What to raise when work has ended."""
-        terminated = self.signal == signal.SIGTERM
-        return InterruptedRunError(
-            "terminated; finished tiles are kept" if terminated else "interrupted; finished tiles are kept",
-            code="GS-TERMINATED" if terminated else "GS-INTERRUPTED",
-            hint=hint,
-        )
-
-
-#: What ends a run.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def handling(handle: Callable[[int], None]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM call a function with their number, for as long as the block takes.
-
-    Signals reach the main thread alone; in any other this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, lambda number, frame: handle(number))
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            # None: a handler that was not set from Python, which cannot be set again.
-            if old is not None:
-                signal.signal(number, old)
-
-
-@contextmanager
-def listen(stop: Stop) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask for a stop; a second one ends the process at once, as it would have without."""
-
-    def handle(number: int) -> None:
-        if stop.asked:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.ask(number)
-
-    with handling(handle):
-        yield
-
-
-def stoppable(progress: Progress, stop: Stop) -> Progress:
-    """A progress callback that ends a run which writes nothing before its end, once it was asked to stop."""
-
-    def tick(done: int, total: int, message: str) -> None:
-        if stop.asked:
-            code = stop.error("").code
-            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
-            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-        progress(done, total, message)
-
-    return tick
 
 
 def sweep_threads(work: Callable[[T], None], items: Sequence[T], *, num_workers: int, stop: Stop) -> None:
@@ -193,7 +109,9 @@ def sweep_cluster(
         ``GS-SCHEDULER``: no cluster answers, it has no worker, it went away, or its workers cannot do the work.
     """
     with _quiet():
-        _sweep(_connect(address), submit, collect, iter(items), address, stop)
+        client = _connect(address, stop)
+        if client is not None:
+            _sweep(client, submit, collect, iter(items), address, stop)
 
 
 def _sweep(
@@ -280,19 +198,94 @@ class _Crew:
             raise _lost(self._address, str(error)) from error
 
 
-def _connect(address: str) -> Any:
+def check_address(address: str) -> None:
+    """Refuse what is no address of a scheduler, before any work.
+
+    Raises
+    ------
+    UsageError
+        ``GS-SCHEDULER-ADDRESS``.
+
+    Examples
+    --------
+    >>> check_address("tcp://10.0.0.5:8786"), check_address("node7:8786")
+    (None, None)
+    >>> check_address("http://node7:8787")
+    Traceback (most recent call last):
+    geosoil.errors.UsageError: 'http://node7:8787' is no address of a dask scheduler [GS-SCHEDULER-ADDRESS]
+      http is none of tcp, tls, ws, wss
+      give what `dask scheduler` prints when it starts, as --scheduler tcp://HOST:8786
+    """
+    why = _why_none(address)
+    if why:
+        raise UsageError(
+            f"{address!r} is no address of a dask scheduler",
+            code="GS-SCHEDULER-ADDRESS",
+            details=[why],
+            hint="give what `dask scheduler` prints when it starts, as --scheduler tcp://HOST:8786",
+        )
+
+
+def _why_none(address: str) -> str:
+    """What is wrong with an address; empty for one that may be right."""
+    if not address.strip():
+        return "it is empty"
+    if Path(address).is_file():
+        return 'it is a file; the address stands in it, as "address"'
+    scheme, sign, place = address.rpartition("://")
+    if scheme == "inproc":  # of a cluster in this process, which only a script can know
+        return ""
+    if sign and scheme not in _SCHEMES:
+        return f"{scheme} is none of {listing(_SCHEMES)}"
+    try:
+        found = urlsplit(f"//{place}")
+        if not found.hostname or found.port is None:
+            return "it has no host" if not found.hostname else "it has no port"
+    except ValueError as error:  # of a port that is no number
+        return str(error)
+    return ""
+
+
+def _connect(address: str, stop: Stop) -> Any:
+    """A client; None after a stop."""
     from distributed import Client
 
+    # In a thread of its own, for a notebook has a loop on this one.
+    with ThreadPoolExecutor(1, thread_name_prefix="geosoil-connect") as pool:
+        reached = pool.submit(asyncio.run, _reach(address, stop)).result()
+    if not reached:
+        return None
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise _lost(address, str(error)) from error
+
+
+async def _reach(address: str, stop: Stop) -> bool:
+    """Whether a scheduler answers; False after a stop.
+
+    A client waits for ever where something else listens, and is deaf to signals while it waits.
+    """
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
     try:
-        client.wait_for_workers(1, timeout=_NO_WORKER_S)
-    except TimeoutError as error:
-        client.close(timeout=2)
-        raise _without_workers(address) from error
-    return client
+        security = Security().get_connection_args("client")
+        if address.startswith(("tls:", "wss:")) and security["ssl_context"] is None:
+            raise OSError("dask's settings here (distributed.comm.tls) name no certificates, which tls needs")
+        trying = asyncio.ensure_future(connect(address, timeout=CONNECT_S, **security))
+        end = time.monotonic() + CONNECT_S
+        while not trying.done() and not stop.asked:
+            if time.monotonic() > end:
+                raise TimeoutError(f"what listens there did not answer as a scheduler does in {CONNECT_S:g} s")
+            await asyncio.wait([trying], timeout=0.1)
+        if not trying.done():
+            trying.cancel()
+            return False
+        await trying.result().close()
+    except Exception as error:  # whatever the other side says, or dask of its settings
+        raise _lost(address, str(error)) from error
+    return True
 
 
 class _Late(Exception):  # noqa: N818 - not an error: the work is done again

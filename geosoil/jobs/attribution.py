@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from geosoil.errors import UsageError, listing
-from geosoil.grid.sweep import Stop, listen, stoppable
 from geosoil.io.reads import files_behind, read_files
 from geosoil.io.spectra import spectra_files
 from geosoil.jobs.attribution_data import Part, Rows, part_of, patches_of_samples, prepared, spectra_of
@@ -34,6 +33,7 @@ from geosoil.models.spectral import SpectralPredictor
 from geosoil.report.attributions import Against
 from geosoil.report.importance import compare_importance, importance_table
 from geosoil.soil import Target
+from geosoil.stops import Stop, listen, stoppable
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +15,7 @@ from odc.geo.xr import xr_coords
 
 from geosoil import __version__
 from geosoil.bands import Bands
-from geosoil.errors import InputError, InterruptedRunError, OutputError, ResourceError
-from geosoil.grid.sweep import Stop, listen
+from geosoil.errors import InputError, OutputError, ResourceError
 from geosoil.io import ortho as places
 from geosoil.io.archive import is_archive, unpacked
 from geosoil.io.atomic import check_output
@@ -31,10 +28,12 @@ from geosoil.io.lazy import lazy_array
 from geosoil.io.reads import read_files
 from geosoil.io.staging import Staged, check_space, workspace
 from geosoil.jobs.calibrated import Calibrated, Export, Settings, Target
-from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.plan import memory_bound
+from geosoil.jobs.provenance import created_now
 from geosoil.jobs.sensor import Chain, Seen, detector_bands, measure_stripes, strip_lines
 from geosoil.prep.radiometry import BandLines, day_of_year, sun_distance, toa_reflectance
 from geosoil.prep.splice import plan_splice
+from geosoil.stops import Stop, listen, stoppable
 from geosoil.types import PathLike, Progress, as_path, quiet
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def calibrate(
     tables: Mapping[str, PathLike] | None = None,
     work: PathLike | None = None,
     overwrite: bool = False,
-    max_memory: int | str = "2GB",
+    max_memory: float | str = "2GB",
     progress: Progress = quiet,
 ) -> Calibrated:
     """Make a cube of an AHSI product (GF-5, GF-5A, GF-5B, ZY-1 02D, ZY-1 02E) as it is delivered.
@@ -124,7 +123,7 @@ def calibrate(
     work : path, optional
         Folder to work in; needs room for the unpacked product and 4 bytes a value. Default: beside `out`.
     overwrite : bool
-    max_memory : int or str
+    max_memory : float or str
         Bound of the memory, such as ``"2GB"``.
     progress : callable
         ``progress(done, total, message)``.
@@ -143,7 +142,7 @@ def calibrate(
     wanted: Target = to or ("radiance" if export == "flaash" else "reflectance-toa")
     settings = Settings(
         wanted, destripe, splice, dem, ortho, crs, resolution, resampling, drop_bad, export, dtype, compress,
-        sun_zenith, bytes_of(max_memory),
+        sun_zenith, memory_bound(max_memory),
     )  # fmt: skip
     path = as_path(out)
     settings.check(path)
@@ -154,7 +153,7 @@ def calibrate(
         check_output(one, overwrite=overwrite, inputs=read)
     stop = Stop()
     with listen(stop), workspace(work or path.parent) as folder:
-        tick = _stoppable(progress, stop)
+        tick = stoppable(progress, stop)
         with _unpacked(as_path(product), folder, tick) as found:
             opened = open_product(found, nominal_wavelengths=nominal_wavelengths, join_nm=join_nm, tables=tables)
             return _Run(opened, settings, path, folder, tick, overwrite).go()
@@ -177,19 +176,6 @@ def _unpacked(product: Path, folder: Path, progress: Progress) -> AbstractContex
     if not (is_archive(product.name) and product.is_file()):
         return nullcontext(product)
     return unpacked(product, folder, expected=EXPECTED, progress=progress)
-
-
-def _stoppable(progress: Progress, stop: Stop) -> Progress:
-    """A progress callback that ends the run once it was asked to stop."""
-
-    def tick(done: int, total: int, message: str) -> None:
-        progress(done, total, message)
-        if stop.asked:
-            code = stop.error("").code
-            word = "terminated" if code == "GS-TERMINATED" else "interrupted"
-            raise InterruptedRunError(f"{word}; nothing was written", code=code, hint="run the same command again")
-
-    return tick
 
 
 @dataclass
@@ -408,7 +394,7 @@ class _Run:
 
     def _tags(self) -> dict[str, str]:
         """Tags of the dataset, CF names where they exist."""
-        facts, created = self.product.facts(), _created()
+        facts, created = self.product.facts(), created_now()
         reflectance = self._quantity == "reflectance"
         scale = INT16_SCALE if self.settings.dtype == "int16" else 1
         return {
@@ -437,10 +423,3 @@ def _windows(
     if isinstance(reader, places.Rectified):
         return reader.window
     return lambda rows, cols: lambda bands: reader.read(bands, rows, cols)
-
-
-def _created() -> str:
-    """UTC time; ``SOURCE_DATE_EPOCH`` wins, for runs that must repeat."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

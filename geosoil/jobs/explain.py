@@ -16,6 +16,7 @@ from geosoil.jobs.cubes import describe_cube
 from geosoil.jobs.library_info import describe_library
 from geosoil.jobs.measured import describe_property, describe_spectra
 from geosoil.prep.cars import in_words
+from geosoil.report.times import tell_parts
 from geosoil.soil import properties
 
 __all__ = ["describe"]
@@ -348,7 +349,7 @@ def _run(found: Mapping[str, Any]) -> list[str]:
         f"maps: {listing(record['outputs'], 20)}",
         f"tiles: {tiles['made']} made"
         + (f" of {plan['tile_size']} x {plan['tile_size']} cells" if "tile_size" in plan else "")
-        + (f", in {record['seconds']:.1f} s" if "seconds" in record else ""),
+        + (f"; {tell_parts(record.get('parts', [record]))}" if "seconds" in record else ""),
     ]
     lines += [f"tile {index} could not be made: {why}" for index, why in list(tiles["failed"].items())[:10]]
     unseen = {"error": "were to end the run", "missing": "were left empty"}.get(record.get("unseen", ""), "")

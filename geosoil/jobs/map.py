@@ -20,7 +20,7 @@ from dask.delayed import delayed
 from geosoil.errors import PartialError, listing
 from geosoil.grid.patches import fill_window, lazy_window
 from geosoil.grid.spool import Ledger
-from geosoil.grid.sweep import Stop, listen
+from geosoil.grid.sweep import check_address
 from geosoil.grid.tiles import Tile, plan_tiles
 from geosoil.io.addresses import redact
 from geosoil.io.atomic import keep_inputs, replacing
@@ -30,10 +30,11 @@ from geosoil.io.reads import read_files
 from geosoil.jobs.devices import DeviceName, find, place
 from geosoil.jobs.maprun import PROJECT, RECORD, REPORT, MapRun, find_ledger
 from geosoil.jobs.matching import Masks, Models, Reading, Scene, prepare
-from geosoil.jobs.plan import Plan, bytes_of, make_plan
+from geosoil.jobs.plan import Plan, make_plan, memory_bound
 from geosoil.jobs.task import Task, Unseen
 from geosoil.models.bundle import Bundle, Output
 from geosoil.prep.masks import MaskRules
+from geosoil.stops import Stop, listen
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def map(
     *,
     statistics: Sequence[str] = ("mean",),
     tile_size: int | None = None,
-    max_memory: int | str = "4GB",
+    max_memory: float | str = "4GB",
     num_workers: int | None = None,
     scheduler: str | None = None,
     device: DeviceName = "cpu",
@@ -121,10 +122,10 @@ def map(
     statistics : sequence of str
         ``mean``, and quantiles such as ``Q0.05``, from the residuals of cross-validation.
     tile_size : int, optional
-        Edge of the tiles, a multiple of 128 cells; by default what the memory allows. No value of the maps depends on
-        it.
-    max_memory : int or str
-        Bound of the process's memory, such as ``4GB``.
+        Edge of the tiles, a multiple of 128 cells; by default what the memory allows, or with `resume` that of the
+        earlier run. No value of the maps depends on it.
+    max_memory : float or str
+        Bound of the process's memory, such as ``4GB``; a number alone is bytes.
     num_workers : int, optional
         Threads; all cores by default.
     scheduler : str, optional
@@ -182,6 +183,8 @@ def map(
         ``GS-NOT-WRITABLE``.
     ResourceError
         ``GS-MEMORY``, ``GS-SCHEDULER``, ``GS-DEVICE``.
+    UsageError
+        ``GS-SCHEDULER-ADDRESS``, ``GS-SIZE``.
     PartialError
         ``GS-TILES-MISSING``: with `keep_going`, when tiles could not be made.
     InterruptedRunError
@@ -208,8 +211,12 @@ def map(
     if resume and tile_size is None:
         # The tiles that are there have a size, whatever the memory would allow today.
         tile_size = _earlier_tile_size(folder)
+        if tile_size is not None:
+            log.info("tiles of %d cells, as the earlier run has them", tile_size)
     check_options(co or {})
     there = find(device, scheduler)
+    if scheduler is not None:
+        check_address(scheduler)
     points = None if samples is None else _points(samples)
     task, stack = prepare(
         models, scene, statistics, unseen, Reading(band_map, align, crs, wavelengths, scale), Masks(masks, land_use)
@@ -227,6 +234,7 @@ def map(
         if done is not None:
             return done
         ledger = run.begin(resume=resume, overwrite=overwrite)
+        ledger.since = started
         with listen(stop):
             try:
                 run.sweep(ledger, stop, scheduler, keep_going=keep_going, progress=progress)
@@ -239,7 +247,7 @@ def map(
                     run.clean()
                 raise
             # A signal now comes too late to stop anything: what is left takes a moment.
-            record = _record(run, ledger, started, command)
+            record = _record(run, ledger, command)
             # Plots and vector files take a second to load, which the first tile need not wait for.
             from geosoil.jobs.present import present, shares_masked
 
@@ -261,7 +269,7 @@ def plan(
     *,
     statistics: Sequence[str] = ("mean",),
     tile_size: int | None = None,
-    max_memory: int | str = "4GB",
+    max_memory: float | str = "4GB",
     num_workers: int | None = None,
     device: DeviceName = "cpu",
     band_map: Mapping[str, str] | None = None,
@@ -383,7 +391,7 @@ def _predict_part(task: Task, tile: Tile, part: xr.DataArray, beyond: tuple[int,
 
 
 def _plan(
-    task: Task, stack: xr.DataArray, tile_size: int | None, max_memory: int | str, num_workers: int | None
+    task: Task, stack: xr.DataArray, tile_size: int | None, max_memory: float | str, num_workers: int | None
 ) -> Plan:
     return make_plan(
         stack.odc.geobox,
@@ -392,7 +400,7 @@ def _plan(
         flags=task.masking is not None,
         bands=stack.sizes["band"],
         tile_size=tile_size,
-        max_memory=bytes_of(max_memory),
+        max_memory=memory_bound(max_memory),
         num_workers=num_workers or os.cpu_count() or 1,
         footprint=partial(footprint, stack.data, by_cells=task.takes_cells),
         cut=cut_of_files(stack.data),
@@ -476,14 +484,17 @@ def _why_empty(masked: Mapping[str, Any] | None) -> str:
     )
 
 
-def _record(run: MapRun, ledger: Ledger, started: float, command: str) -> dict[str, Any]:
+def _record(run: MapRun, ledger: Ledger, command: str) -> dict[str, Any]:
     """What ``run.json`` holds."""
+    parts = ledger.parts()
     return {
         "schema": 1,
         "key": run.key,
         "command": command,
         "created": ledger.header["created"],
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": parts[-1]["seconds"],
+        "seconds_all": round(sum(one["seconds"] for one in parts), 3),
+        "parts": parts,
         "tiles": {"made": len(ledger.done), "failed": {str(index): why for index, why in ledger.failed.items()}},
         "plan": run.plan.to_dict(),
         **run.facts,

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from geosoil.errors import InputError, OutputError, listing
 from geosoil.grid.spool import Ledger, Spool
-from geosoil.grid.sweep import Stop, sweep_cluster, sweep_threads
+from geosoil.grid.sweep import sweep_cluster, sweep_threads
 from geosoil.grid.tiles import Tile
 from geosoil.io.addresses import short_name
 from geosoil.io.atomic import output_error, sync_folder
@@ -38,6 +38,7 @@ from geosoil.jobs.provenance import (
 )
 from geosoil.jobs.task import Abandoned, Task, make_tile, remote_work, windows_of
 from geosoil.prep.masks import NODATA
+from geosoil.stops import Stop
 from geosoil.types import Progress
 
 if TYPE_CHECKING:
@@ -275,13 +276,13 @@ class MapRun:
         progress(total - len(tiles), total, "mapping")
         noting = threading.Lock()
 
-        def note(tile: Tile, made: int | InputError | None) -> None:
+        def note(tile: Tile, made: int | InputError | None, worker: str = "") -> None:
             if isinstance(made, InputError) and not keep_going:
                 raise made
             if isinstance(made, InputError):
                 ledger.fail(tile, made.message)
             else:
-                ledger.add(tile, made)
+                ledger.add(tile, made, worker)
             with noting:
                 progress(len(ledger.done) + len(ledger.failed), total, "mapping")
 
@@ -301,7 +302,8 @@ class MapRun:
                 finally:
                     release_maps()
             else:
-                sweep_cluster(remote_work(self.task, self.stack, self.work), note, tiles, address=scheduler, stop=stop)
+                submit = remote_work(self.task, self.stack, self.work)
+                sweep_cluster(submit, lambda tile, found: note(tile, *found), tiles, address=scheduler, stop=stop)
 
     def finish(self, ledger: Ledger, stop: Stop, progress: Progress) -> dict[Path, Statistics]:
         """Put the maps together from the tiles; those that a stopped run left are made again, with the same bytes."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from geosoil.io.blocks import Cut
     from geosoil.models.bundle import Bundle, Output
 
-__all__ = ["Plan", "bytes_of", "make_plan"]
+__all__ = ["Plan", "bytes_of", "make_plan", "memory_bound", "memory_here"]
+
+log = logging.getLogger(__name__)
 
 #: Tile edges that are tried, largest first.
 SIZES = (1024, 512, 256, BLOCK)
@@ -35,19 +40,59 @@ _BLOCK_SCRATCH = 96 * 2**20
 _GROWTH = 128 * 2**20
 
 
-def bytes_of(text: int | str) -> int:
-    """A size such as ``4GB``, ``1500MB`` or ``2GiB`` in bytes.
+def bytes_of(text: float | str) -> int:
+    """A size such as ``4GB``, ``1500MB`` or ``2GiB`` in bytes; a number alone is bytes.
 
-    >>> bytes_of("1.5GB"), bytes_of("2GiB")
-    (1500000000, 2147483648)
+    >>> bytes_of("1.5GB"), bytes_of("2GiB"), bytes_of("1e9"), bytes_of(2.5e8)
+    (1500000000, 2147483648, 1000000000, 250000000)
     """
-    if isinstance(text, int):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([kKMGT]?)(i?)B?\s*", str(text))
     if match is None:
-        raise UsageError(f"size {text!r} is not understood", code="GS-SIZE", hint="write it as 4GB")
+        raise UsageError(f"size {text!r} is not understood", code="GS-SIZE", hint="write it as 4GB, or as bytes: 4e9")
     power = " kMGT".index(match[2].replace("K", "k") or " ")
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def memory_bound(text: float | str) -> int:
+    """The bytes of ``--max-memory``, as `bytes_of` reads them; more than there are is warned of."""
+    bound, there = bytes_of(text), memory_here()
+    if bound > there:
+        log.warning(
+            "--max-memory %s is more than the %s MB that there are here: the system may end the run",
+            text, f"{there / 1e6:,.0f}",
+        )  # fmt: skip
+    return bound
+
+
+def memory_here(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory of this machine, or of the narrowest control group that this process is in.
+
+    Parameters
+    ----------
+    groups, root : Path
+        Where Linux tells the groups of the process, and their limits; elsewhere there are none.
+    """
+    found = [int(psutil.virtual_memory().total)]
+    with suppress(OSError):
+        for line in groups.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:  # version 2
+                found += _limits(root, path, "memory.max")
+            elif "memory" in controllers.split(","):
+                found += _limits(root / "memory", path, "memory.limit_in_bytes")
+    return min(found)
+
+
+def _limits(root: Path, path: str, name: str) -> list[int]:
+    """The limits of a control group and of all that it is in; a container sees its own as the root."""
+    inner = root / path.strip("/")
+    found = []
+    for folder in (inner, *inner.parents):
+        with suppress(OSError, ValueError):  # "max" is no limit
+            found.append(int((folder / name).read_text(encoding="utf-8")))
+        if folder == root:
+            break
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from geosoil.errors import InterruptedRunError
-from geosoil.grid.sweep import SIGNALS, handling
 from geosoil.models.threads import one_blas_thread
+from geosoil.stops import SIGNALS, end_now, handling
 from geosoil.types import Progress, quiet
 
 __all__ = ["ended_by_signals", "process_pool", "run_tasks"]
@@ -127,9 +127,13 @@ def ended_by_signals(fate: str, hint: str) -> Iterator[None]:
         ``GS-INTERRUPTED``, ``GS-TERMINATED``.
     """
 
+    asked = False
+
     def handle(number: int) -> None:
-        for one in SIGNALS:
-            signal.signal(one, signal.SIG_DFL)
+        nonlocal asked
+        if asked:
+            end_now(number)
+        asked = True
         terminated = number == signal.SIGTERM
         raise InterruptedRunError(
             f"{'terminated' if terminated else 'interrupted'}; {fate}",

@@ -346,8 +346,8 @@ def _task_of(recipe: _Recipe) -> Task:
     return Task(models, recipe.places, recipe.halo, recipe.statistics, recipe.unseen, recipe.masking)
 
 
-def _make_remote(recipe: _Recipe, tile: Tile, source: Source, work: Path) -> int | InputError | None:
-    """`make_tile` on a worker.
+def _make_remote(recipe: _Recipe, tile: Tile, source: Source, work: Path) -> tuple[int | InputError | None, str]:
+    """`make_tile` on a worker, and the worker's address.
 
     Raises
     ------
@@ -372,7 +372,9 @@ def _make_remote(recipe: _Recipe, tile: Tile, source: Source, work: Path) -> int
         made = make_tile(_task_of(recipe), tile, source, work)
     except GeosoilError as error:
         raise _bare(error) from None
-    return _bare(made) if isinstance(made, InputError) else made
+    from distributed import get_worker
+
+    return _bare(made) if isinstance(made, InputError) else made, str(get_worker().address)
 
 
 def _bare(error: _E) -> _E:
@@ -392,7 +394,7 @@ def remote_work(task: Task, stack: xr.DataArray, work: Path) -> Callable[[Any, T
     Returns
     -------
     callable
-        ``submit(client, tile)`` to a future of what `make_tile` gives.
+        ``submit(client, tile)`` to a future of what `make_tile` gives, and the address of the worker that did it.
     """
     work = work.resolve()
     paths = [model.save(work / f"model-{place}.gsm", overwrite=True) for place, model in enumerate(task.models)]

@@ -17,14 +17,13 @@ import psutil
 import xarray as xr
 
 from geosoil.errors import OutputError, ResourceError, UsageError
-from geosoil.grid.sweep import Stop, listen, stoppable
 from geosoil.io.cog import CACHE, Statistics, check_options, write_cog
 from geosoil.io.qgis.breaks import class_breaks
 from geosoil.io.qgis.style import ClassStyle
 from geosoil.io.qgis.xml import VERSION, add, to_bytes
 from geosoil.io.reads import read_files
 from geosoil.jobs.elevation import Elevation, open_elevation, read_heights
-from geosoil.jobs.plan import bytes_of
+from geosoil.jobs.plan import memory_bound
 from geosoil.jobs.staging import staged
 from geosoil.jobs.streams import Drainage, drain, write_streams
 from geosoil.jobs.terrain_layers import Land, Layer, Settings, choose_layers
@@ -32,6 +31,7 @@ from geosoil.jobs.terrain_page import RECORD, REPORT, STREAMS, layer_tags, make_
 from geosoil.jobs.terrain_relations import RELATIONS, Relations, check_places, find_maps, relate, relation_files
 from geosoil.prep.flow import Filled, catchment_area, fill, find_holes
 from geosoil.prep.terrain import SlopeMethod
+from geosoil.stops import Stop, listen, stoppable
 from geosoil.types import PathLike, Progress, quiet
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def terrain(
     band: int | None = None,
     crs: str | None = None,
     maps: PathLike | Sequence[PathLike] | None = None,
-    max_memory: int | str = "4GB",
+    max_memory: float | str = "4GB",
     nodata: float = float("nan"),
     co: Mapping[str, str] | None = None,
     report: bool = True,
@@ -137,7 +137,7 @@ def terrain(
         CRS of an elevation model that has none.
     maps : path or sequence of paths, optional
         Folder of maps, or maps, to be correlated with slope, wetness and LS; see `terrain_relations`.
-    max_memory : int or str
+    max_memory : float or str
         Bound of the process's memory; 33 bytes a cell are needed.
     nodata : float
         Value of cells without one.
@@ -176,7 +176,7 @@ def terrain(
         )
     elevation = open_elevation(dem, band=band, crs=crs, z_factor=z_factor)
     settings = Settings(slope_method, min_slope, exponent, stream_area_km2, hole_cells, elevation.z_factor)
-    front = _room_for_front(elevation, bytes_of(max_memory))
+    front = _room_for_front(elevation, memory_bound(max_memory))
     found_maps = find_maps(maps) if maps is not None else []
     if found_maps:
         source = next(iter(elevation.scene.attrs.get("sources", ())), elevation.name)

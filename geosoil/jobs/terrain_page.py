@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from geosoil.io.cog import Statistics
 from geosoil.io.grids import show_grid
 from geosoil.io.qgis.breaks import decimated
 from geosoil.jobs.elevation import Elevation
+from geosoil.jobs.provenance import created_now
 from geosoil.jobs.terrain_layers import Layer, Settings
 from geosoil.report.terrain import Picture, layer_grid, relief, stream_table, write_terrain_report
 
@@ -33,13 +32,6 @@ STREAMS, REPORT, RECORD = "streams.gpkg", "report.html", "run.json"
 _SMALL = 400
 
 
-def _created() -> str:
-    """UTC time; ``SOURCE_DATE_EPOCH`` wins, for runs that must repeat."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def extent_of(grid: GeoBox) -> tuple[float, float, float, float]:
     """West, east, south and north of a grid."""
     box = grid.boundingbox
@@ -54,7 +46,7 @@ def layer_tags(layer: Layer, name: str, digest: str, settings: Settings) -> dict
     name, digest : str
         Of the elevation model, and of its heights.
     """
-    version, created = f"geosoil {geosoil.__version__}", _created()
+    version, created = f"geosoil {geosoil.__version__}", created_now()
     return {
         "long_name": layer.title,
         "units": layer.unit,
@@ -83,7 +75,7 @@ def make_record(
     return {
         "schema": 1,
         "command": command or "geosoil.terrain",
-        "created": _created(),
+        "created": created_now(),
         "geosoil": geosoil.__version__,
         "input": {"name": elevation.name, "hash_of_heights": f"blake2b:{digest}"},
         "grid": {

@@ -14,6 +14,7 @@ from geosoil.io.qgis.style import colours_of, is_amount
 from geosoil.report.html import Section, write_report
 from geosoil.report.inversion import spectral_model
 from geosoil.report.plots import map_grid, mask_map
+from geosoil.report.times import tell_parts
 from geosoil.report.training import model_section, score_frame
 
 if TYPE_CHECKING:
@@ -90,22 +91,9 @@ def _summary(
         if cell_unit == "m":
             area = plan["columns"] * plan["rows"] * cell[0] * cell[1] / 1e6
             facts.append(("extent", f"{area:,.4g} km²"))
-    seconds = record.get("seconds")
-    if seconds is not None:
-        facts.append(("time", _duration(float(seconds))))
+    if record.get("parts"):
+        facts.append(("time", tell_parts(record["parts"])))
     return Section("Summary", facts=tuple(facts))
-
-
-def _duration(seconds: float) -> str:
-    """A time for people.
-
-    >>> _duration(4.21), _duration(330), _duration(8000)
-    ('4.2 s', '5 min 30 s', '2 h 13 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _property_section(card: Any, part: Any, own: Sequence[Shown]) -> Section:

@@ -193,6 +193,26 @@ def test_a_log_is_added_to_no_table(farm: Path, edit: Edit, typed: Command) -> N
     assert contents(farm) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("new.tif", "new.tif would be no name for a log; end it in .log or .txt"),
+        ("absent/run.log", "absent is not there; name a folder that is, or make it first"),
+        ("horizons.csv/run.log", "horizons.csv is no folder; name a folder that is, or make it first"),
+        (".", ". is a folder; name a file in it: run.log"),
+    ],
+)
+@pytest.mark.parametrize("command", [("train", "study.toml", "-o", "soc.gsm"), ("map", "soc.gsm", "scene.tif", "maps")])
+def test_where_no_log_can_go_says_what_to_do(
+    farm: Path, typed: Command, command: tuple[str, ...], name: str, told: str
+) -> None:
+    before = contents(farm)
+    ran = typed(*command, "--log-file", name)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1] == f"Error: Invalid value for --log-file: {told}"
+    assert contents(farm) == before
+
+
 def test_a_log_goes_on(farm: Path, typed: Command) -> None:
     for _ in range(2):
         assert typed("train", "absent.toml", "-o", "soc.gsm", "--log-file", "run.log", "-q").code == 3

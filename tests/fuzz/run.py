@@ -5,6 +5,10 @@
 A case breaks the rules when anything but geosoil's own error comes out, when it takes more than 5 seconds of the
 processor or 1 GB of memory, or when it ends or holds up the process. It stays in the folder of `--keep`, with what
 happened in `why.txt`; the same kind and number make the same case again: `--kind envi --start 1234 --cases 1`.
+
+A kind whose good files cannot be made here, as a package for them is not installed, is left out and said to be. The
+command ends with 1 where a case broke the rules, a child did not start, a kind that can be made had no case, or all
+kinds are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import os
 import resource
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +36,8 @@ SECONDS, BYTES = 5.0, 2**30
 #: The parent's patience with a case on a busy machine, seconds.
 _PATIENCE = 40.0
 _ROOT = Path(__file__).parents[2]
+#: What a child says first.
+_READY = "ready"
 
 
 def main() -> int:
@@ -49,12 +56,34 @@ def main() -> int:
     from .kinds import KINDS
 
     kinds = words.kind or list(KINDS)
-    failures = sum(_run(kind, words.start, words.cases, 60 * words.minutes / len(kinds), words.keep) for kind in kinds)
-    return 1 if failures else 0
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        parser.error(f"no kind is called {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    failures = [_run(kind, words.start, words.cases, 60 * words.minutes / len(kinds), words.keep) for kind in kinds]
+    return 1 if any(failures) or set(failures) == {None} else 0
 
 
-def _run(kind: str, start: int, cases: int, seconds: float, keep: Path) -> int:
-    """One kind; the number of cases that failed."""
+class _LeftOut(Exception):  # noqa: N818 - not an error: the kind needs what is not installed
+    """A kind cannot be made here."""
+
+
+class _NotStartedError(Exception):
+    """A child ended, or said nothing, before its first case."""
+
+
+def _run(kind: str, start: int, cases: int, seconds: float, keep: Path) -> int | None:
+    """One kind; the number of cases that failed, and 1 where there was none; None for a kind that is left out."""
+    try:
+        return _run_cases(kind, start, cases, seconds, keep)
+    except _LeftOut as why:
+        print(f"{kind}: left out, {why}", flush=True)  # noqa: T201
+        return None
+    except _NotStartedError as why:
+        print(f"{kind}: no case, its process did not start\n{why}", flush=True)  # noqa: T201
+        return 1
+
+
+def _run_cases(kind: str, start: int, cases: int, seconds: float, keep: Path) -> int:
     ended, number, told = time.monotonic() + seconds, start, Counter[str]()
     with tempfile.TemporaryDirectory(prefix=f"fuzz-{kind}-") as work:
         while time.monotonic() < ended and number < start + cases:
@@ -66,6 +95,9 @@ def _run(kind: str, start: int, cases: int, seconds: float, keep: Path) -> int:
                     print(f"{kind} {case}: {said.splitlines()[-1][:200]} -> {place}", flush=True)  # noqa: T201
                 if number >= start + cases:
                     break
+    if number == start:
+        print(f"{kind}: no case in {seconds:.0f} s; give more --minutes", flush=True)  # noqa: T201
+        return 1
     codes = ", ".join(f"{code} {count}" for code, count in told.most_common() if code != "failed")
     print(f"{kind}: {number - start} cases, {told['failed']} failed; {codes}", flush=True)  # noqa: T201
     return told["failed"]
@@ -78,14 +110,15 @@ def _cases(kind: str, work: Path, number: int, ended: float) -> Iterator[tuple[i
         child = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=errors, env=_quiet())
     assert child.stdout is not None
     try:
-        _line(child.stdout, 10 * _PATIENCE)  # it has started
+        said = _line(child.stdout, 10 * _PATIENCE)
+        if said != _READY:
+            if said:
+                raise _LeftOut(said)
+            raise _NotStartedError(_end_of(child, work, silent=said is None))
         while time.monotonic() < ended:
             said = _line(child.stdout, _PATIENCE)
             if not said:
-                child.kill()
-                code = child.wait()
-                how = "no answer" if said is None else f"process ended with {code}"
-                yield number, f"{(work / 'stderr').read_text(errors='replace')[-4000:]}\n{how}"
+                yield number, _end_of(child, work, silent=said is None)
                 return
             yield number, said.replace("\t", "\n")
             number += 1
@@ -93,6 +126,23 @@ def _cases(kind: str, work: Path, number: int, ended: float) -> Iterator[tuple[i
         child.kill()
         child.wait()
         child.stdout.close()
+
+
+def _end_of(child: subprocess.Popen[bytes], work: Path, *, silent: bool) -> str:
+    """What a child left on stderr, and on the last line how it ended and why."""
+    if not silent:  # it is about to end by itself, with a code that tells why
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_PATIENCE)
+    child.kill()
+    code = child.wait()
+    errors = (work / "stderr").read_text(errors="replace").strip()
+    if silent:
+        return f"{errors[-4000:]}\nno answer"
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with {code}"
+    lines = errors.splitlines() or ["it said nothing"]
+    # A crash is told first, with its stack below it; an error last.
+    why = next((line for line in lines if line.startswith("Fatal")), lines[-1])
+    return f"{errors[-4000:]}\nprocess ended {how}: {why}"
 
 
 def _quiet() -> dict[str, str]:
@@ -124,8 +174,14 @@ def _child(kind: str, work: Path, number: int) -> None:
     os.dup2(2, 1)
     seeds = work / "seeds"
     if not seeds.exists():
-        seeds.mkdir()
-        KINDS[kind].make(seeds)
+        made = Path(tempfile.mkdtemp(dir=work))
+        try:
+            KINDS[kind].make(made)
+        except ImportError as error:
+            told = " ".join(str(error).split())
+            out.write(f"its files cannot be made here: {told}\n")
+            return
+        made.rename(seeds)  # whole or not at all
     for good in sorted(seeds.iterdir()):
         # Loads what is loaded lazily, and compiles, before memory and time count.
         if good.suffix != ".hdr":
@@ -135,7 +191,7 @@ def _child(kind: str, work: Path, number: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * BYTES, 2 * BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    out.write("ready\n")
+    out.write(f"{_READY}\n")
     while True:
         folder = work / f"case-{number}"
         said = _measured(kind, seeds, folder, number)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -96,3 +99,31 @@ def test_a_number_gives_the_same_case_again(seeds: dict[str, Path], tmp_path: Pa
             found.append(spoilt.read_bytes())
     assert found[:5] == found[5:]
     assert len(set(found)) > 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'openpyxl'\", name='openpyxl')",
+            "samples: left out, its files cannot be made here: No module named 'openpyxl'",
+        ),
+        ("raise RuntimeError('torn')", "process ended with 1: RuntimeError: torn"),
+        ("import os; os.abort()", "process ended by SIGABRT: Fatal Python error: Aborted"),
+    ],
+)
+def test_a_kind_without_cases_never_looks_like_one_that_passed(line: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "openpyxl").mkdir()
+    (tmp_path / "openpyxl" / "__init__.py").write_text(line + "\n", encoding="utf-8")
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.run", "--kind", "samples", "--cases", "1", "--keep", str(tmp_path / "kept")],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stdout.splitlines()[-1] == told
+    assert "0 failed" not in ran.stdout

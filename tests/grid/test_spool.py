@@ -180,8 +180,9 @@ class TestLedger:
 
     @pytest.mark.parametrize(
         "line",
-        [b'{"tile": 3, "c\n', b"\xff\xfe\n", b"7\n", b"[]\n", b'{"crc": 7}\n', b'{"tile": "x", "crc": 1}\n', b"\0\0\n"],
-    )
+        [b'{"tile": 3, "c\n', b"\xff\xfe\n", b"7\n", b"[]\n", b'{"crc": 7}\n', b'{"tile": "x", "crc": 1}\n', b"\0\0\n",
+         b'{"crc": 1, "part": "x", "tile": 3}\n', b'{"crc": 1, "seconds": null, "tile": 3}\n'],
+    )  # fmt: skip
     def test_a_damaged_line_ends_what_counts(self, line: bytes, tmp_path: Path) -> None:
         path = tmp_path / "ledger.jsonl"
         self.written(path, 2)
@@ -207,6 +208,27 @@ class TestLedger:
         assert again is not None
         assert 7 not in again.done
         assert ledger.failed == {7: "the disk is gone"}
+
+    def test_each_part_of_a_run_tells_its_tiles_its_time_and_its_workers(self, tmp_path: Path) -> None:
+        tiles = plan_tiles(128, 128 * 9, 128)
+        ledger = Ledger.create(tmp_path / "ledger.jsonl", HEADER)
+        ledger.since -= 100
+        for place, tile in enumerate(tiles[:4]):
+            ledger.add(tile, 7, f"tcp://host:{place % 3}")
+        again = Ledger.read(ledger.path)
+        assert again is not None
+        again.since -= 5
+        del again.done[1]  # its file was damaged
+        for tile in (tiles[1], *tiles[4:]):
+            again.add(tile, 8)
+        last = Ledger.read(ledger.path)
+        assert last is not None
+        first, second, third = last.parts()
+        assert (first["tiles"], first["workers"]) == (3, 2)
+        assert 100 <= first["seconds"] < 105
+        assert (second["tiles"], "workers" in second) == (6, False)
+        assert 5 <= second["seconds"] < 10
+        assert (third["tiles"], third["seconds"] < 5) == (0, True)
 
     def test_many_threads_write_whole_lines(self, tmp_path: Path) -> None:
         ledger = Ledger.create(tmp_path / "ledger.jsonl", HEADER)

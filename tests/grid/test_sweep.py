@@ -1,22 +1,22 @@
-"""Work over many items: all of it once, errors raised, signals heard, and nothing left running."""
+"""Work over many items: all of it once, errors raised, stops heeded, and nothing left running."""
 
 from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 
-from geosoil.errors import InputError, ResourceError
-from geosoil.grid.sweep import GRACE_S, Stop, listen, sweep_cluster, sweep_threads
+from geosoil.errors import InputError, ResourceError, UsageError
+from geosoil.grid.sweep import check_address, sweep_cluster, sweep_threads
+from geosoil.stops import GRACE_S, Stop
 
 
 def double(item: int) -> int:
@@ -128,68 +128,6 @@ class TestThreads:
         assert [thread.name for thread in threading.enumerate() if thread.name.startswith("geosoil")] == []
 
 
-class TestSignals:
-    """SIGINT and SIGTERM ask for a stop."""
-
-    @pytest.mark.parametrize(
-        ("number", "code", "exit_code"),
-        [(signal.SIGINT, "GS-INTERRUPTED", 130), (signal.SIGTERM, "GS-TERMINATED", 143)],
-    )
-    def test_a_signal_asks_for_a_stop_and_the_error_says_which_it_was(
-        self, number: signal.Signals, code: str, exit_code: int
-    ) -> None:
-        stop = Stop()
-        before = signal.getsignal(number)
-        with listen(stop):
-            assert not stop.asked
-            signal.raise_signal(number)
-            assert stop.asked
-            assert not stop.overdue
-        assert signal.getsignal(number) is before
-        error = stop.error("go on with: geosoil map --resume")
-        assert (error.code, error.exit_code) == (code, exit_code)
-        assert error.hint == "go on with: geosoil map --resume"
-
-    def test_handlers_come_back_after_an_error_too(self) -> None:
-        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        with pytest.raises(KeyError), listen(Stop()):
-            raise KeyError
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-    def test_another_thread_leaves_the_signals_alone(self) -> None:
-        found: list[Any] = []
-
-        def run() -> None:
-            with listen(Stop()):
-                found.append(signal.getsignal(signal.SIGTERM))
-
-        before = signal.getsignal(signal.SIGTERM)
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        assert found == [before]
-
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_a_second_signal_ends_the_process_at_once(self, number: signal.Signals) -> None:
-        code = (
-            "import time\n"
-            "from geosoil.grid.sweep import Stop, listen\n"
-            "stop = Stop()\n"
-            "with listen(stop):\n"
-            "    print('listening', flush=True)\n"
-            "    while not stop.asked: time.sleep(0.01)\n"
-            "    print('asked', flush=True)\n"
-            "    time.sleep(60)\n"
-        )
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "listening\n"
-            process.send_signal(number)
-            assert process.stdout.readline() == "asked\n"
-            process.send_signal(number)
-            assert process.wait(10) == -number
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two workers."""
@@ -281,6 +219,45 @@ class TestCluster:
             self.sweep(double, address)
         assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
 
+    def test_where_something_else_listens_the_run_ends_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("geosoil.grid.sweep.CONNECT_S", 0.5)
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            with pytest.raises(ResourceError, match=r"tcp://127\.0\.0\.1") as caught:
+                self.sweep(double, f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        assert caught.value.code == "GS-SCHEDULER"
+        assert caught.value.details == ("what listens there did not answer as a scheduler does in 0.5 s",)
+
+    def test_a_stop_is_heeded_while_nobody_answers(self) -> None:
+        stop = Stop()
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            threading.Timer(0.3, stop.ask).start()
+            began = time.monotonic()
+            assert self.sweep(double, f"tcp://127.0.0.1:{silent.getsockname()[1]}", stop) == {}
+        assert time.monotonic() - began < 5
+
+    def test_a_stop_is_heeded_while_a_cluster_has_no_worker(self) -> None:
+        stop = Stop()
+        with LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=":0") as cluster:
+            threading.Timer(1, stop.ask).start()
+            began = time.monotonic()
+            assert self.sweep(double, cluster.scheduler_address, stop) == {}
+        assert time.monotonic() - began < 10
+
+    def test_an_encrypted_connection_without_certificates_says_what_is_missing(self) -> None:
+        with pytest.raises(ResourceError, match="tls://roof:8786") as caught:
+            self.sweep(double, "tls://roof:8786")
+        assert "distributed.comm.tls" in caught.value.details[0]
+
+    def test_a_cluster_in_this_process_needs_no_port(self) -> None:
+        with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+            check_address(cluster.scheduler_address)
+            assert cluster.scheduler_address.startswith("inproc://")
+            assert self.sweep(double, cluster.scheduler_address, items=3) == {0: 0, 1: 2, 2: 4}
+
     def test_an_address_that_means_nothing_is_an_error_that_names_it(self) -> None:
         with pytest.raises(ResourceError, match="carrier-pigeon://roof") as caught:
             self.sweep(double, "carrier-pigeon://roof")
@@ -306,3 +283,31 @@ class TestCluster:
                 )
         assert caught.value.code == "GS-SCHEDULER"
         assert len(collected) < 50
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("foo", "it has no port"),
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("http://node7:8787", "http is none of tcp, tls, ws, wss"),
+        ("tcp://node7", "it has no port"),
+        ("tcp://:8786", "it has no host"),
+        ("node7:port", "'port'"),
+    ],
+)
+def test_an_address_of_another_form_is_refused_and_says_which_is_right(address: str, why: str) -> None:
+    with pytest.raises(UsageError, match="no address of a dask scheduler") as caught:
+        check_address(address)
+    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER-ADDRESS", 2)
+    assert why in caught.value.details[0]
+    assert "tcp://HOST:8786" in caught.value.hint
+
+
+def test_the_file_of_a_scheduler_is_not_its_address(tmp_path: Path) -> None:
+    path = tmp_path / "scheduler.json"
+    path.write_text('{"address": "tcp://10.0.0.5:8786"}', encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        check_address(str(path))
+    assert "the address stands in it" in caught.value.details[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 import tomllib
 from collections.abc import Callable, Iterable
@@ -106,6 +107,12 @@ def test_maps_and_runs_of_geosoil_are_told_as_such(farm: Path) -> None:
     run = told(farm / "maps" / "run.json")
     for piece in ("a run of geosoil map", "stack.tif; 80 x 60 cells", "model: Farm", "soc_0-5cm_mean", "tiles: "):
         assert piece in run
+    assert re.search(r"of 128 x 128 cells; [0-9.]+ s$", run, re.MULTILINE)
+    path = farm / "maps" / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    parts = [{"tiles": 3, "seconds": 60.0}, {"tiles": 1, "seconds": 2.0, "workers": 4}]
+    path.write_text(json.dumps({**record, "parts": parts}), encoding="utf-8")
+    assert "1 min 2 s in 2 parts, stops not counted: 3 tiles in 1 min 0 s; 1 tile in 2 s on 4 workers" in told(path)
     model = told(farm / "soc.gsm")
     for piece in (
         "a random forest for each depth, 3 trees",

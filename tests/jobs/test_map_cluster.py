@@ -16,10 +16,11 @@ import rasterio
 from distributed import Client
 
 import geosoil
-from geosoil.errors import InputError, InterruptedRunError, PartialError, ResourceError
-from geosoil.grid.sweep import Stop, sweep_cluster
+from geosoil.errors import InputError, InterruptedRunError, PartialError, ResourceError, UsageError
+from geosoil.grid.sweep import sweep_cluster
 from geosoil.grid.tiles import plan_tiles
 from geosoil.jobs.task import Task, remote_work
+from geosoil.stops import Stop
 from geosoil.testing import write_raster
 from geosoil.testing.cluster import Machines, machines
 
@@ -99,6 +100,8 @@ def test_two_machines_make_the_maps_that_one_makes(
     assert files(out) == files(site / "both")
     assert len(made.maps) == 4
     assert made.record["tiles"] == {"made": TILES, "failed": {}}
+    (part,) = made.record["parts"]
+    assert (part["tiles"], part["workers"]) == (TILES, 2)
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
     assert len({machine.host for machine in (cluster.scheduler, *cluster.living)}) == 3
     assert sorted(tiles_made(cluster)) == sorted(worker.address for worker in cluster.living)
@@ -168,11 +171,20 @@ def test_a_scene_in_memory_is_sent_window_by_window(cluster: Machines, site: Pat
             assert there.read(1).tobytes() == here.read(1).tobytes()
 
 
-def test_where_there_is_no_cluster_nothing_is_written(site: Path, tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="carrier-pigeon://roof") as caught:
-        geosoil.map(site / "soc.gsm", site / "scene.tif", tmp_path / "maps", scheduler="carrier-pigeon://roof")
+def test_where_there_is_no_cluster_nothing_is_written(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geosoil.grid.sweep.CONNECT_S", 1.0)
+    with pytest.raises(ResourceError, match=r"tcp://127\.0\.0\.1:9") as caught:
+        map_soc(site, tmp_path / "maps", scheduler="tcp://127.0.0.1:9")
     assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER", 6)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_address_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="carrier-pigeon://roof") as caught:
+        geosoil.map("absent.gsm", "absent.tif", tmp_path / "maps", scheduler="carrier-pigeon://roof")
+    assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER-ADDRESS", 2)
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ import rasterio
 import geosoil
 from geosoil.errors import GeosoilError, InputError, OutputError
 from geosoil.grid.spool import Ledger
-from geosoil.grid.sweep import Stop
 from geosoil.io.atomic import sync_folder
 from geosoil.jobs.map import plan
 from geosoil.jobs.maprun import MapRun
 from geosoil.jobs.matching import Masks, Reading, prepare
+from geosoil.stops import Stop
 from geosoil.testing import write_raster
 from geosoil.types import Progress, quiet
 

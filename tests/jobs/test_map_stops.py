@@ -139,6 +139,22 @@ class TestResume:
         assert go_on(site, out)[0][0] >= 9
         assert files(out) == files(site / "whole")
 
+    def test_the_record_tells_the_parts_of_a_run_and_all_of_them(self, begun: Path, site: Path) -> None:
+        go_on(site, begun)
+        record = json.loads((begun / "run.json").read_text(encoding="utf-8"))
+        first, second = record["parts"]
+        assert (first["tiles"], second["tiles"]) == (5, TILES - 5)
+        assert record["seconds"] == second["seconds"] > 0
+        assert record["seconds_all"] == pytest.approx(first["seconds"] + second["seconds"], abs=0.002)
+        assert "in 2 parts, stops not counted: 5 tiles in " in (begun / "report.html").read_text(encoding="utf-8")
+
+    def test_the_tile_size_of_the_earlier_run_is_taken_and_said(
+        self, begun: Path, site: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            go_on(site, begun)
+        assert "tiles of 128 cells, as the earlier run has them" in caplog.messages
+
     def test_maps_carry_the_time_at_which_their_run_began(
         self, begun: Path, site: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -501,6 +517,31 @@ class TestCommand:
         assert err.splitlines()[0] == "error: interrupted; finished tiles are kept [GS-INTERRUPTED]"
         assert err.rstrip().endswith(shlex.join(["geosoil", *run.args, "--resume"]))
         assert files(run.out) == {}
+
+    def test_a_signal_before_the_first_tile_is_one_message_and_leaves_nothing(self, site: Path, tmp_path: Path) -> None:
+        log = tmp_path / "run.log"
+        run = Started(site, tmp_path / "maps", "-q", "--log-file", str(log))
+        while not log.exists():  # the command is at work, and its job listens to no signal yet
+            assert run.process.poll() is None, run.process.communicate()[1]
+            time.sleep(0.005)
+        run.process.send_signal(signal.SIGSTOP)
+        code, out, err = run.end(signal.SIGTERM)
+        assert (code, out) == (143, "")
+        assert "terminated" in err.splitlines()[0]
+        assert not run.out.exists()
+
+    def test_a_signal_to_a_process_and_its_group_ends_it_in_order(
+        self, site: Path, slow: dict[str, bytes], tmp_path: Path
+    ) -> None:
+        run = Started(site, tmp_path / "maps", "-q")
+        run.freeze(2)
+        run.process.send_signal(signal.SIGCONT)
+        run.process.send_signal(signal.SIGTERM)
+        time.sleep(0.02)  # long enough for the first to be heard
+        code, out, err = run.end(signal.SIGTERM)
+        assert (code, out) == (143, "")
+        assert err.splitlines()[0] == "error: terminated; finished tiles are kept [GS-TERMINATED]"
+        assert [path.name for path in run.out.iterdir()] == [ledger_of(run.out).parent.name]
 
     def test_a_disk_that_fills_up_is_one_error_and_no_map(self, site: Path, tmp_path: Path) -> None:
         code, out, err = Started(site, tmp_path / "maps", "-q", model="soc.gsm", limit=400_000).end()

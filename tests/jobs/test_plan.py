@@ -25,7 +25,7 @@ import geosoil
 from geosoil.errors import OutputError, ResourceError, UsageError
 from geosoil.grid.tiles import BLOCK
 from geosoil.io.blocks import Cut
-from geosoil.jobs.plan import Plan, bytes_of, make_plan
+from geosoil.jobs.plan import Plan, bytes_of, make_plan, memory_bound, memory_here
 from geosoil.models.bundle import Bundle
 
 from .mapping import BANDS, make_model, make_stack
@@ -57,12 +57,44 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("text", "size"),
         [("4GB", 4 * 10**9), ("4G", 4 * 10**9), ("1.5 GB", 15 * 10**8), ("512MiB", 512 * 2**20), ("2GiB", 2**31),
-         ("100kB", 10**5), ("100KB", 10**5), ("1TB", 10**12), ("1000", 1000), (" 7 MB ", 7 * 10**6), (12345, 12345)],
+         ("100kB", 10**5), ("100KB", 10**5), ("1TB", 10**12), ("1000", 1000), (" 7 MB ", 7 * 10**6), (12345, 12345),
+         ("1e9", 10**9), ("2.5E+9", 25 * 10**8), ("4e3 MB", 4 * 10**9), (1.5e9, 15 * 10**8)],
     )  # fmt: skip
-    def test_a_size_is_read(self, text: int | str, size: int) -> None:
+    def test_a_size_is_read(self, text: float | str, size: int) -> None:
         assert bytes_of(text) == size
 
-    @pytest.mark.parametrize("text", ["", "much", "4XB", "-4GB", "4GB more", "1,5GB", "GB", "1e9"])
+    def test_more_than_the_machine_has_is_warned_of(self, caplog: pytest.LogCaptureFixture) -> None:
+        there = memory_here()
+        assert 0 < there <= psutil.virtual_memory().total
+        assert memory_bound(there) == there
+        assert caplog.messages == []
+        assert memory_bound("64TB") == 64 * 10**12
+        assert caplog.messages == [
+            f"--max-memory 64TB is more than the {there / 1e6:,.0f} MB that there are here: the system may end the run"
+        ]
+
+    @pytest.mark.parametrize(
+        ("line", "folder", "name"),
+        [
+            ("0::/jobs/7\n", "jobs/7", "memory.max"),
+            ("0::/jobs/7/step\n", "jobs/7", "memory.max"),
+            ("0::/\n", "", "memory.max"),
+            ("0::/elsewhere\n", "", "memory.max"),
+            ("4:cpu,memory:/jobs/7\n0::/\n", "memory/jobs/7", "memory.limit_in_bytes"),
+        ],
+    )
+    def test_a_control_group_may_have_less(self, tmp_path: Path, line: str, folder: str, name: str) -> None:
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        (tmp_path / "groups").write_text(line, encoding="utf-8")
+        limit = tmp_path / "root" / folder / name
+        for told, found in (("12345\n", 12345), ("max\n", psutil.virtual_memory().total)):
+            limit.write_text(told, encoding="utf-8")
+            assert memory_here(tmp_path / "groups", tmp_path / "root") == found
+        assert memory_here(tmp_path / "absent", tmp_path / "root") == psutil.virtual_memory().total
+
+    @pytest.mark.parametrize(
+        "text", ["", "much", "4XB", "-4GB", "4GB more", "1,5GB", "GB", "e9", "1e999", "nan", "inf"]
+    )
     def test_anything_else_is_refused_with_an_example(self, text: str) -> None:
         with pytest.raises(UsageError) as caught:
             bytes_of(text)
