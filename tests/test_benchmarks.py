@@ -147,8 +147,7 @@ def test_targets_are_reached_from_their_bounds_on(
             "maps_s": 0.5,
             "phases": {"read": 0.7, "compute": 0.3},
             "busy": 0.95,
-            "threads": 2,
-            "num_workers": 2,
+            "queued": 0.02,
         },
         "shares": {"tiles": share, "tiles_with_decoding": 0.9},
         "ratios": {"slow": 2 * ratio, "best": ratio},
@@ -172,20 +171,20 @@ def test_the_engine_overhead_the_start_and_the_sizes_have_targets(suite: ModuleT
     assert seen == {"start: x, cnn": False, "start: x, plsr": True, "tiles: x": True, "sizes: x": False}
 
 
-def test_idle_cores_more_threads_than_cores_and_memory_above_the_limit_miss_their_targets(suite: ModuleType) -> None:
+def test_idle_cores_queues_for_them_and_memory_above_the_limit_miss_their_targets(suite: ModuleType) -> None:
     marks = importlib.import_module("suite_parts.targets").marks
     limit = {"read_s": 0.6, "decode_s": 0.0, "compute_s": 0.1}
     rest = {"limit": limit, "shares": {"tiles": 0.9}, "ratios": {}, "patch": 1}
     phases = {"read": 0.5, "compute": 0.5}
-    runs = [(0.5, 0.95, 2), (0.5, 0.6, 2), (0.5, 0.95, 3), (0.1, 0.2, 9)]
+    runs = [(0.5, 0.95, 0.01), (0.5, 0.6, 0.01), (0.5, 0.95, 0.4), (0.1, 0.2, 0.9)]
     cases = {
-        f"fusion: {place}": rest | {"ours": {"tiles_s": s, "busy": b, "threads": n, "num_workers": 2, "phases": phases}}
-        for place, (s, b, n) in enumerate(runs)
+        f"fusion: {place}": rest | {"ours": {"tiles_s": s, "busy": b, "queued": q, "phases": phases}}
+        for place, (s, b, q) in enumerate(runs)
     }
     cores = [mark for mark in marks(cases) if mark.case.startswith("3 cases")]
     assert [mark.reached for mark in cores] == [False, False]
     assert "fusion: 1" in cores[0].seen
-    assert "3 on 2, fusion: 2" in cores[1].seen
+    assert "40.0%, fusion: 2" in cores[1].seen
     row = {
         "model": "linear",
         "edge": 4000,

@@ -30,8 +30,6 @@ __all__ = ["cores", "first_tile", "map_scene", "profile"]
 
 #: Seconds between two looks at the threads.
 _LOOK_S = 0.005
-#: A thread has a part in the work when it works for this share of the time.
-_PART = 0.05
 _ROOT = str(Path(geosoil.__file__).parent)
 #: Where a tile's time is spent; what of `predict` is the reading of cells counts as reading.
 _PHASES = ("read", "compute", "write")
@@ -113,10 +111,11 @@ def map_scene(
     dict
         ``run_s``: model, scene, tiles, maps written and read back, without project and report; ``tiles_s``: from the
         first tile's start to the last one's end; ``phases``: shares of the threads' time in that; ``busy``: the share
-        of it that the cores worked; ``threads``: how many threads had a part in that; and the plan.
+        of it that the cores worked; ``queued``: of the time in which threads could work, that in which they waited for
+        a core, None where the system does not tell; and the plan.
     """
     moments: dict[str, list[float]] = {}
-    worked: list[dict[int, float]] = []
+    worked: list[dict[int, tuple[float, float]]] = []
 
     def progress(done: int, total: int, message: str) -> None:
         if not moments:
@@ -136,14 +135,17 @@ def map_scene(
     tiles_s = moments["mapping"][-1] - moments["mapping"][0]
     threads = tiles_s * plan["num_workers"]
     phases = {phase: clock.seconds[phase] / threads for phase in _PHASES}
-    spent = [seconds - worked[0].get(thread, 0.0) for thread, seconds in worked[-1].items()]
+    busy, queued = (
+        sum(times[kind] - worked[0].get(thread, (0.0, 0.0))[kind] for thread, times in worked[-1].items())
+        for kind in (0, 1)
+    )
     return {
         "run_s": float(made.record["seconds"]),
         "tiles_s": tiles_s,
         "maps_s": moments["writing maps"][-1] - moments["writing maps"][0],
         "phases": phases | {"engine": 1 - sum(phases.values())},
-        "busy": sum(spent) / (tiles_s * cores()),
-        "threads": sum(one > _PART * tiles_s for one in spent),
+        "busy": busy / (tiles_s * cores()),
+        "queued": queued / (busy + queued) if _tells() else None,
         "tiles": plan["tiles"],
         "tile_size": plan["tile_size"],
         "num_workers": plan["num_workers"],
@@ -151,12 +153,21 @@ def map_scene(
     }
 
 
-def _worked() -> dict[int, float]:
-    """Seconds that each thread of this process has worked, its own and the system's for it."""
-    tasks = Path("/proc/self/task")
-    if not (tasks / str(os.getpid()) / "schedstat").exists():
-        return {one.id: one.user_time + one.system_time for one in psutil.Process().threads()}  # in steps of 10 ms
-    return {int(one.name): int((one / "schedstat").read_text().split()[0]) / 1e9 for one in tasks.iterdir()}
+def _tells() -> bool:
+    """Whether the system tells how long threads waited for a core."""
+    return Path(f"/proc/self/task/{os.getpid()}/schedstat").exists()
+
+
+def _worked() -> dict[int, tuple[float, float]]:
+    """Seconds that each thread of this process has worked, its own and the system's for it, and waited for a core."""
+    if not _tells():
+        # In steps of 10 ms.
+        return {one.id: (one.user_time + one.system_time, 0.0) for one in psutil.Process().threads()}
+    found = {}
+    for one in Path("/proc/self/task").iterdir():
+        worked, waited, _ = (int(word) / 1e9 for word in (one / "schedstat").read_text().split())
+        found[int(one.name)] = worked, waited
+    return found
 
 
 def first_tile(model: Path, scene: Scene, out: Path) -> float:

@@ -12,6 +12,8 @@ __all__ = ["Mark", "marks"]
 LIMIT_SHARE, OVERHEAD, START_S, GROWTH = 0.6, 0.05, 3.0, 1.1
 #: Share of the time that cores are to be at work, in cases whose tiles take as many seconds as can be told apart.
 BUSY, _LONG_S = 0.9, 0.3
+#: Share of the time in which threads can work that they may wait for a core; twice as many as cores wait for half.
+QUEUED = 0.1
 #: Share of the tiles' time from which on what takes it is told.
 _TOLD = 0.05
 #: Workload to how many times as fast as the best peer it is to be.
@@ -64,13 +66,16 @@ def _of_cores(cases: Mapping[str, Mapping[str, Any]]) -> Iterator[Mark]:
         reached,
         "" if reached else f"{_told(one['phases'])}; what is left is waiting: for the interpreter, a lock or the disk",
     )
-    fullest, one = max(long.items(), key=lambda item: int(item[1]["threads"]))
-    reached = one["threads"] <= one["num_workers"]
+    told = {key: one for key, one in long.items() if one["queued"] is not None}
+    if not told:
+        return
+    fullest, one = max(told.items(), key=lambda item: float(item[1]["queued"]))
+    reached = one["queued"] <= QUEUED
     why = "" if reached else "threads of a library beside those that make tiles"
     yield Mark(
-        f"{len(long)} cases whose tiles take {_LONG_S:g} s and more",
-        "no more threads at work than cores",
-        f"at most {one['threads']} on {one['num_workers']}, {fullest}",
+        f"{len(told)} cases whose tiles take {_LONG_S:g} s and more",
+        f"no more threads than cores: at most {QUEUED:.0%} of the time in which they could work is waited for a core",
+        f"at most {one['queued']:.1%}, {fullest}",
         reached,
         why,
     )
