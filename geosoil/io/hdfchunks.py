@@ -7,22 +7,20 @@ time in the whole process.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import xarray as xr
-from xarray.backends import BackendArray
-from xarray.core import indexing
+
+from .chunks import gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bounded", "chunk_bytes", "part"]
+__all__ = ["HdfArray", "chunk_bytes", "deflated", "part"]
 
 #: Filters that are undone here, in the order in which they were applied.
 _PIPELINES = frozenset(
@@ -32,9 +30,6 @@ _PIPELINES = frozenset(
 )
 #: Bytes of the checksum behind a chunk. It is not looked at: the deflated bytes have one of their own.
 _CHECKSUM = 4
-
-# First cell, and one past the last, along each axis.
-Spans = tuple[tuple[int, int], ...]
 
 
 def part(dataset: h5py.Dataset, key: Sequence[int | slice]) -> NDArray[Any]:
@@ -48,16 +43,14 @@ def part(dataset: h5py.Dataset, key: Sequence[int | slice]) -> NDArray[Any]:
     filters = _filters(dataset)
     if filters not in _PIPELINES or dataset.dtype.kind not in "iuf":
         return np.asarray(dataset[tuple(key)])
-    slices = [one if isinstance(one, slice) else slice(one, one + 1) for one in key]
-    ranges = [range(*one.indices(size)) for one, size in zip(slices, dataset.shape, strict=True)]
-    if not all(ranges):
-        return np.asarray(dataset[tuple(key)])
-    spans = tuple((min(one[0], one[-1]), max(one[0], one[-1]) + 1) for one in ranges)
-    whole = _window(dataset, filters, spans)
-    steps = tuple(
-        slice(None, None, one.step) if isinstance(asked, slice) else 0 for asked, one in zip(key, ranges, strict=True)
-    )
-    return whole[steps]
+
+    def chunk(corner: tuple[int, ...]) -> NDArray[Any] | None:
+        if dataset.id.get_chunk_info_by_coord(corner).byte_offset is None:
+            return None
+        skipped, raw = dataset.id.read_direct_chunk(corner)
+        return _decoded(raw, filters, skipped, dataset)
+
+    return gather(key, dataset.shape, dataset.chunks, dataset.dtype, chunk, dataset.fillvalue)
 
 
 def chunk_bytes(dataset: h5py.Dataset) -> int:
@@ -70,35 +63,6 @@ def _filters(dataset: h5py.Dataset) -> tuple[int, ...]:
         return ()
     settings = dataset.id.get_create_plist()
     return tuple(settings.get_filter(place)[0] for place in range(settings.get_nfilters()))
-
-
-def _window(dataset: h5py.Dataset, filters: tuple[int, ...], spans: Spans) -> NDArray[Any]:
-    out = np.empty([last - first for first, last in spans], dataset.dtype)
-    for corner, inside, into in _chunks(dataset.chunks, spans):
-        stored = dataset.id.get_chunk_info_by_coord(corner)
-        if stored.byte_offset is None:  # nobody has written it
-            out[into] = dataset.fillvalue
-            continue
-        skipped, raw = dataset.id.read_direct_chunk(corner)
-        out[into] = _decoded(raw, filters, skipped, dataset)[inside]
-    return out
-
-
-def _chunks(
-    edges: tuple[int, ...], spans: Spans
-) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-    """The chunks that a window touches: the first cell of each, what of it is wanted, and where that goes."""
-    along = [range(first // edge, -(-last // edge)) for edge, (first, last) in zip(edges, spans, strict=True)]
-    for places in product(*along):
-        corner = tuple(place * edge for place, edge in zip(places, edges, strict=True))
-        starts = [max(first, at) for at, (first, _) in zip(corner, spans, strict=True)]
-        stops = [min(last, at + edge) for at, edge, (_, last) in zip(corner, edges, spans, strict=True)]
-        bounds = list(zip(starts, stops, strict=True))
-        inside = tuple(slice(start - at, stop - at) for at, (start, stop) in zip(corner, bounds, strict=True))
-        into = tuple(
-            slice(start - first, stop - first) for (first, _), (start, stop) in zip(spans, bounds, strict=True)
-        )
-        yield corner, inside, into
 
 
 def _decoded(raw: bytes, filters: tuple[int, ...], skipped: int, dataset: h5py.Dataset) -> NDArray[Any]:
@@ -133,31 +97,29 @@ def _inflated(raw: bytes, size: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Part(BackendArray):
-    """A variable of a NetCDF file as xarray asks for it."""
+class HdfArray:
+    """A deflated variable of a NetCDF file; see `chunks.Chunked`."""
 
     address: str
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __getitem__(self, key: Any) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._part)
-
-    def _part(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
+    def part(self, key: Sequence[int | slice]) -> NDArray[Any]:
+        """See `part`."""
         with h5py.File(self.address, "r") as file:
             return part(file[self.name], key)
 
 
-def bounded(dataset: xr.Dataset, address: str) -> xr.Dataset:
-    """A NetCDF file, opened and not decoded, of which deflated variables are read by `part`."""
-    variables = {}
+def deflated(address: str) -> dict[str, HdfArray]:
+    """The variables of a file that `part` inflates, by name."""
+    where = str(Path(address).absolute())
     with h5py.File(address, "r") as file:
-        for name, one in dataset.variables.items():
-            stored = file.get(str(name))
-            if isinstance(stored, h5py.Dataset) and _filters(stored) in _PIPELINES and one.shape == stored.shape:
-                lazy = indexing.LazilyIndexedArray(
-                    _Part(str(Path(address).absolute()), str(name), one.shape, one.dtype)
-                )
-                variables[name] = xr.Variable(one.dims, lazy, one.attrs, one.encoding)
-    return dataset.assign(variables)
+        return {
+            name: HdfArray(where, name, one.shape, one.dtype)
+            for name in file
+            if isinstance(file.get(name, getlink=True), h5py.HardLink)
+            and isinstance(one := file[name], h5py.Dataset)
+            and _filters(one) in _PIPELINES
+            and one.dtype.kind in "iuf"
+        }

@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -27,11 +27,13 @@ from geosoil.errors import InputError, listing
 from geosoil.types import Opened
 
 from .addresses import is_remote, redact, short_name, suffix
+from .chunks import Chunked, read_by
 from .grids import LONGEST
-from .hdfchunks import bounded
+from .hdfchunks import deflated
 from .headers import NO_MAP, choose_crs, sensor_grid, unreadable_crs
 from .variables import Cube, Variable, VariableStack, is_plain
 from .wavelengths import Spectral
+from .zarrchunks import ZarrArray, array_of
 from .zarrcodecs import MOST_BYTES, checked_codecs
 
 if TYPE_CHECKING:
@@ -108,13 +110,18 @@ def open_store(address: str, *, crs: str | None = None, mapped: bool = True) -> 
             with h5py.File(address, "r") as file:
                 dict(file.attrs)
                 _check_hdf(file)
-        checked = checked_codecs(_largest_chunk(address)) if engine == "zarr" else nullcontext()
+        ours: Mapping[str, Chunked] = {}
+        checked: AbstractContextManager[None] = nullcontext()
+        if engine == "zarr":
+            largest, ours = _chunked(address)
+            checked = checked_codecs(largest)
+        elif engine == "h5netcdf" and not is_remote(address):
+            ours = deflated(address)
         with checked, warnings.catch_warnings():
             # Nor has a store to have its metadata a second time in one place.
             warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated", RuntimeWarning)
             dataset = xr.open_dataset(address, engine=engine, chunks=None, cache=False, decode_cf=False)
-            if engine == "h5netcdf" and not is_remote(address):
-                dataset = bounded(dataset, address)
+            dataset = read_by(dataset, ours)
             # What we can decode ourselves is done when it is read, as for files: in one pass, and to the same numbers.
             scaled: Any = {name: not is_plain(one) for name, one in dataset.variables.items()}
             dataset = xr.decode_cf(dataset, decode_coords="all", decode_times=False, mask_and_scale=scaled)
@@ -146,16 +153,18 @@ def _check_hdf(file: h5py.File) -> None:
             _check_sizes(name, one.shape, one.chunks or (), one.dtype.itemsize, read_whole=one.is_scale and not bare)
 
 
-def _largest_chunk(address: str) -> int:
-    """Bytes of the largest chunk of a Zarr store; raises ValueError as `_check_hdf`."""
-    largest = 0
+def _chunked(address: str) -> tuple[int, dict[str, ZarrArray]]:
+    """Bytes of the largest chunk of a Zarr store, and the arrays that we read; raises ValueError as `_check_hdf`."""
+    largest, ours = 0, {}
     with checked_codecs():
         for name, one in zarr.open_group(address, mode="r").arrays():
             # The third format has names of dimensions, the second keeps them among the attributes.
             dims = getattr(one.metadata, "dimension_names", None) or one.attrs.get("_ARRAY_DIMENSIONS")
             _check_sizes(name, one.shape, one.chunks, one.dtype.itemsize, read_whole=dims in ([name], (name,)))
             largest = max(largest, math.prod(one.chunks) * one.dtype.itemsize)
-    return largest
+            if not is_remote(address) and (array := array_of(one, address)) is not None:
+                ours[name] = array
+    return largest, ours
 
 
 def _check_sizes(name: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int, *, read_whole: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import zarr
-from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, GzipCodec, ZstdCodec
 from zarr.registry import get_codec_class, register_codec
 
 from .zarrcodecs import MOST_BYTES, UNPACKING, CheckedBlosc, CheckedGZip, CheckedZstd, bound_of
@@ -16,7 +18,7 @@ from .zarrcodecs import MOST_BYTES, UNPACKING, CheckedBlosc, CheckedGZip, Checke
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
 
-__all__ = ["settings"]
+__all__ = ["lone_codec", "settings"]
 
 
 class _Bounded:
@@ -86,9 +88,28 @@ def _checked() -> dict[str, Any]:
     return found
 
 
+#: Where each kind has what unpacks a chunk.
+_UNPACKERS: dict[type, str] = {
+    CheckedBloscCodec: "_blosc_codec", CheckedGzipCodec: "_gzip_codec", CheckedZstdCodec: "_zstd_codec",
+    _OfNumcodecs: "_codec",
+}  # fmt: skip
 _CODECS = _checked()
 for _name, _codec in _CODECS.items():
     register_codec(_name, _codec)
+
+
+def lone_codec(codecs: Sequence[Any], dtype: np.dtype[Any]) -> tuple[Any, np.dtype[Any]] | None:
+    """What unpacks chunks, None for nothing, and the type of what is in them; None where that is not all."""
+    order, *rest = codecs
+    if not isinstance(order, BytesCodec) or len(rest) > 1:
+        return None
+    stored = dtype if order.endian is None else dtype.newbyteorder("<" if order.endian.value == "little" else ">")
+    if not rest:
+        return None, stored
+    for kind, name in _UNPACKERS.items():
+        if isinstance(rest[0], kind):
+            return getattr(rest[0], name), stored
+    return None
 
 
 def settings() -> dict[str, Any]:

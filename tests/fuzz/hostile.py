@@ -297,7 +297,7 @@ HOSTILE: dict[str, Hostile] = {
     "a shard whose index points beyond it": Hostile("store", "third.zarr", _far_index, _READ),
     "a shard that is cut": Hostile("store", "third.zarr", lambda p: _cut(p / "b2/c/0/0"), _READ),
     "a folder for a chunk": Hostile(
-        "store", "stack.zarr", lambda p: _folder(p / "b1/0.0"), "ok"
+        "store", "stack.zarr", lambda p: _folder(p / "b1/0.0"), _READ
     ),
     "NetCDF cut in the middle": Hostile("store", "four.nc", _cut, _UNREADABLE),
     "classic NetCDF cut in the middle": Hostile("store", "classic.nc", _cut, _UNREADABLE),
