@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from geosoil.errors import InputError
 from .addresses import redact, short_name
 from .gdal import borrow
 from .rasterfile import RasterFile
-from .sunlight import LONG_NM, SHORT_NM, falls_like_sunlight, nearest
+from .sunlight import LONG_NM, SHORT_NM, VISIBLE_NM, falls_like_sunlight, nearest, solar_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +41,8 @@ _BRIGHT, _DIM = 25.0, 0.4
 _MOST_PERCENT, _LEAST_USUAL = 120.0, 1000.0
 #: Radiance is below this in any unit; counts are above.
 _MOST_RADIANCE = 2000.0
+#: Windows along an edge, and fewest cells, of which the visible is looked at for the sun's lines.
+_LOOKS, _FEWEST = 3, 100
 #: Bands, cells of a window and bytes that are read to find out.
 _BANDS, _EDGE, _MOST_BYTES = 12, (8, 32), 256 * 2**20
 
@@ -63,13 +66,15 @@ _Scaling: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 class _Sample:
     """Stored numbers of some windows, ``(window, band, y, x)``; where they are no data; and the bands' positions.
 
-    Of the two bands by which sunlight is known also their wavelengths, nm; none where one of them lacks.
+    Of the two bands by which sunlight is known also their wavelengths, nm; none where one of them lacks. `lines` says
+    of the bands in the visible that they bear the sun's lines.
     """
 
     stored: NDArray[Any]
     missing: NDArray[np.bool_]
     bands: tuple[int, ...]
     sun: tuple[tuple[int, float], ...] = ()
+    lines: Callable[[_Scaling], bool | None] | None = None
 
     def values(self, scaling: _Scaling, among: Sequence[int] | None = None) -> Float64:
         """Valid numbers after scaling, of all bands of the sample or of those at some positions in the file."""
@@ -88,6 +93,10 @@ class _Sample:
 
     def sunlit(self, scaling: _Scaling) -> str:
         """That the spectra fall as sunlight does, in words; empty where they do not, or cannot tell."""
+        told = None if self.lines is None else self.lines(scaling)
+        if told is not None:
+            low, high = VISIBLE_NM
+            return f"{low:.0f} to {high:.0f} nm bear the lines of the sun, as in sunlight" if told else ""
         if not self.sun:
             return ""
         chosen = [self.bands.index(place) for place, _ in self.sun]
@@ -193,10 +202,48 @@ def _sample(file: RasterFile, bands: Bands) -> _Sample:
         gaps = np.stack([one.missing(numbers[place]) for place, one in enumerate(formats)])
         stored.append(numbers)
         missing.append(gaps if mask is None else gaps | (mask == 0))
+    visible = partial(_lines, _visible(file, bands, usable), bands)
     if not stored:
         empty = np.empty((0, len(places), 1, 1))
         return _Sample(empty, empty.astype(bool), tuple(places))
-    return _Sample(np.stack(stored), np.stack(missing), tuple(places), sun)
+    return _Sample(np.stack(stored), np.stack(missing), tuple(places), sun, visible)
+
+
+def _visible(file: RasterFile, bands: Bands, usable: Sequence[int]) -> dict[int, float]:
+    """Medians of the stored numbers of narrow bands in the visible, by position; none where the middle has no data."""
+    low, high = VISIBLE_NM
+    places = sorted(
+        (place for place in usable if low <= bands.wavelength_nm[place] <= high),
+        key=lambda one: bands.wavelength_nm[one],
+    )
+    formats = [file.formats[place] for place in places]
+    found: list[NDArray[Any]] = []
+    for rows, cols in (
+        sparse_windows(file.geobox.shape.yx, min(_LOOKS, _side(file, max(len(places), 1)))) if places else ()
+    ):
+        try:
+            numbers, mask = file.read_stored([one.index for one in formats], rows, cols)
+        except InputError:
+            continue
+        gaps = np.stack([one.missing(numbers[place]) for place, one in enumerate(formats)])
+        gaps |= False if mask is None else mask == 0
+        found.append(numbers[:, ~gaps.any(axis=0)])
+    cells = np.concatenate(found, axis=1) if found else np.empty((0, 0))
+    if cells.shape[1] < _FEWEST:
+        return {}
+    return dict(zip(places, np.median(cells, axis=1).astype(np.float64).tolist(), strict=True))
+
+
+def _lines(visible: Mapping[int, float], bands: Bands, scaling: _Scaling) -> bool | None:
+    """Whether the sun's lines are in the visible; None where that cannot be told."""
+    places = list(visible)
+    if len(places) < 2:
+        return None
+    wavelength = np.array([bands.wavelength_nm[place] for place in places])
+    step = float(np.median(np.diff(wavelength)))
+    fwhm = np.array([bands.fwhm_nm[place] if bands.fwhm_nm and bands.fwhm_nm[place] > 0 else step for place in places])
+    values = np.array([visible[place] * scaling[0][place] + scaling[1][place] for place in places])
+    return solar_lines(values, wavelength, fwhm)
 
 
 def _of_sunlight(bands: Bands, usable: Sequence[int]) -> tuple[tuple[int, float], ...]:
@@ -311,7 +358,7 @@ def _by_size(high: float | None) -> str:
 
 #: What headers call values.
 _CALLED = {
-    "reflectance": re.compile(r"reflectance|albedo"),
+    "reflectance": re.compile(r"reflectance|albedo|percent"),
     "radiance": re.compile(r"radiance|\bw(att)?s?\W*(m|cm)\W*-?2|[uµμm]w\W*cm"),
     "dn": re.compile(r"\bdn\b|digital (number|count)|raw count"),
 }
@@ -374,7 +421,7 @@ def _refuse_sunlight(meaning: _Meaning, shape: str, where: str) -> None:
     raise InputError(
         f"{short_name(where)} calls reflectance what is radiance or bare counts by its spectra",
         code="GS-QUANTITY",
-        details=[f"file: {redact(where)}", meaning.how, f"{shape}; of reflectance some land has 0.3 and more"],
+        details=[f"file: {redact(where)}", meaning.how, shape],
         hint="turn it into reflectance first: geosoil calibrate, or a program for atmospheric correction;\n"
         "where it is reflectance all the same, as of snow and water alone, say its scale: --scale 10000, --scale 1",
     )

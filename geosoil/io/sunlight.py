@@ -1,4 +1,4 @@
-"""Whether numbers fall with wavelength as sunlight does: those of radiance and counts do, those of reflectance not."""
+"""Whether numbers are those of sunlight, as radiance and counts are: they fall with wavelength, and bear its lines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geosoil.prep.radiometry import solar_irradiance
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LONG_NM", "SHORT_NM", "falls_like_sunlight", "nearest"]
+    from geosoil.types import Float64
+
+__all__ = ["LONG_NM", "SHORT_NM", "VISIBLE_NM", "falls_like_sunlight", "nearest", "solar_lines"]
 
 #: Bands that are compared, nm: windows of the air in which one detector of common sensors measures both. The sun gives
 #: 0.18 times as much at the second (ASTM G173-03).
@@ -24,6 +28,16 @@ _DARK = 0.25
 _LEAST = 0.3
 #: Fewest cells that tell.
 _FEWEST = 50
+#: Where lines of the sun are told from soils, plants, the air and the first bands of a detector, whose gains fall
+#: steeply, nm: without the red edge, oxygen and water.
+VISIBLE_NM = (430.0, 680.0)
+#: Bands narrow and near enough to show lines, nm; the width of what is taken off as smooth; and fewest bands.
+_NARROW_NM, _APART_NM, _SMOOTH_NM, _LINES = 15.0, 12.0, 40.0, 20
+#: Slopes of the spectrum's lines on the sun's up to which they are not there, and from which on they are, if they
+#: correlate so much. Seen in radiance and counts of AVIRIS, EnMAP's
+#: reflectance times sunlight, and made counts of AHSI: 0.90 to 1.20, and 0.67 to 0.75; in reflectance of EnMAP and of
+#: five kinds of land cover there, and at the top of the air: -0.02 to 0.20, and 0.16 at most.
+_SLOPE, _CORRELATION = (0.35, 0.5), 0.45
 
 
 def nearest(wavelength_nm: Sequence[float], wanted_nm: float) -> int | None:
@@ -58,3 +72,34 @@ def falls_like_sunlight(short: NDArray[Any], long: NDArray[Any]) -> float | None
         return None
     ratio = float(np.percentile(long[lit] / short[lit], 95))
     return ratio if ratio < _LEAST else None
+
+
+def solar_lines(spectrum: Float64, wavelength_nm: Float64, fwhm_nm: Float64) -> bool | None:
+    """Whether the sun's own lines are in a spectrum; None where that cannot be told.
+
+    Fraunhofer's lines near 430, 486, 517, 589 and 656 nm are a few hundredths deep in bands of 5 to 10 nm. Radiance has
+    them, and so have counts, whatever the gain of each detector; in reflectance they are divided out.
+
+    Parameters
+    ----------
+    spectrum, wavelength_nm, fwhm_nm : (p,) float64
+        Bands within `VISIBLE_NM`, by rising wavelength; the spectrum of many cells, in any scale.
+    """
+    if len(spectrum) < _LINES or not (spectrum > 0).all():
+        return None
+    step = float(np.median(np.diff(wavelength_nm)))
+    if not 0 < step <= _APART_NM or np.diff(wavelength_nm).max() > 2 * _APART_NM or fwhm_nm.max() > _NARROW_NM:
+        return None
+    width = 2 * round(_SMOOTH_NM / step / 2) + 1
+    seen, sun = (_rough(np.log(one), width) for one in (spectrum, solar_irradiance(wavelength_nm, fwhm_nm)))
+    slope = float(seen @ sun / (sun @ sun))
+    if slope < _SLOPE[0]:
+        return False
+    return True if slope > _SLOPE[1] and float(np.corrcoef(seen, sun)[0, 1]) > _CORRELATION else None
+
+
+def _rough(values: Float64, width: int) -> Float64:
+    """What is left of values when their running mean is taken off, without the ends."""
+    half = width // 2
+    smooth = np.convolve(np.pad(values, half, mode="reflect"), np.full(width, 1 / width), "valid")
+    return np.asarray((values - smooth)[2:-2])

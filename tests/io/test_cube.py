@@ -17,6 +17,7 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError
 from geosoil.io import enviheader
 from geosoil.io.raster import open_scene
+from geosoil.prep.radiometry import solar_irradiance
 from geosoil.testing import make_scene, write_raster
 
 from .cubes import braces, reflectance, sunlit, wavelengths, write_envi
@@ -438,6 +439,31 @@ class TestScale:
         scene = open_scene(write_envi(tmp_path / "c.dat", stored))
         assert scene.attrs["quantity"] == quantity
         assert any(f"as in sunlight: taken as {quantity}" in note for note in scene.attrs["notes"])
+
+    @pytest.mark.parametrize("kind", ["radiance", "counts"])
+    @pytest.mark.parametrize("called", [{"data units": "reflectance"}, {"reflectance scale factor": 1}, {}])
+    def test_narrow_bands_of_the_visible_show_the_lines_of_the_sun(
+        self, refusal: Refusal, tmp_path: Path, kind: str, called: dict[str, Any]
+    ) -> None:
+        nm = wavelengths(90, 400, 800)
+        light = solar_irradiance(nm, [5.0] * 90)
+        gain = np.linspace(0.3, 1.0, 90) ** (-2 if kind == "counts" else 0)  # another one for each band
+        values = reflectance(90) * (light * gain)[:, None, None]
+        stored = (values / np.percentile(values, 99) * 0.5).astype(np.float32)
+        path = write_envi(tmp_path / "c.dat", stored, called, wavelength=braces(nm))
+        if called:
+            error = refusal(path)
+            assert error.code == "GS-QUANTITY"
+            assert "430 to 680 nm bear the lines of the sun" in error.render()
+        else:
+            assert open_scene(path).attrs["quantity"] == "radiance"
+
+    def test_snow_has_no_lines_of_the_sun_though_it_falls_as_sunlight_does(self, tmp_path: Path) -> None:
+        nm = wavelengths(200)
+        snow = np.interp(nm, [400, 800, 1000, 1250, 1500, 2210, 2400], [0.95, 0.9, 0.7, 0.45, 0.05, 0.08, 0.04])
+        values = reflectance(200) / reflectance(200).mean(axis=(1, 2), keepdims=True) * snow[:, None, None] * 0.8
+        scene = open_scene(write_envi(tmp_path / "c.dat", values.astype(np.float32), wavelength=braces(nm)))
+        assert scene.attrs["quantity"] == "reflectance"
 
     def test_a_forest_is_no_sunlight(self, tmp_path: Path) -> None:
         leaves = np.interp(wavelengths(40), [400, 700, 760, 1240, 1450, 1660, 2210], [3, 4, 45, 33, 12, 21, 11]) / 100
