@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from geosoil.types import Float32
 
 __all__ = ["Ledger", "Made", "Spool", "write_tile"]
+
+
+#: Seconds that no part of a run takes: a century.
+_MOST_S = 3.2e9
 
 
 def write_tile(folder: Path, tile: Tile, values: Float32) -> int | None:
@@ -125,7 +130,7 @@ class Ledger:
         except FileNotFoundError:
             return None
         header = _record(lines[0]) if lines else {}
-        if "key" not in header:
+        if not _is_header(header):
             return None
         ledger = cls(path, header, _end=len(lines[0]) + 1)
         for line in lines[1:]:
@@ -186,7 +191,18 @@ def _made(record: Mapping[str, Any]) -> Made | None:
     """How the tile of a line came about; None for what cannot be."""
     part, seconds, worker = record.get("part", 0), record.get("seconds", 0.0), record.get("worker", "")
     fits = isinstance(part, int) and isinstance(seconds, int | float) and isinstance(worker, str)
-    return Made(part, float(seconds), worker) if fits else None
+    return Made(part, float(seconds), worker) if fits and part >= 0 and 0 <= seconds < _MOST_S else None
+
+
+def _is_header(record: Mapping[str, Any]) -> bool:
+    """Whether a first line is one that a run wrote, as far as it is made use of."""
+    created, facts = record.get("created", "2000-01-01"), record.get("facts", {})
+    size = facts.get("tile_size", 1) if isinstance(facts, dict) else None
+    try:
+        datetime.fromisoformat(created)
+    except (TypeError, ValueError):
+        return False
+    return "key" in record and isinstance(size, int) and not isinstance(size, bool) and size > 0
 
 
 def _sum_up(made: Sequence[Made], seconds: float | None) -> dict[str, Any]:
@@ -200,7 +216,7 @@ def _record(line: bytes) -> dict[str, Any]:
     """What a line holds; empty for a damaged one."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -235,6 +251,8 @@ class Spool:
                 wrong.append(index)
                 continue
             if checksum is None:
+                if _tile_path(self.folder, self.tiles[index]).exists():  # an empty tile has no file
+                    wrong.append(index)
                 continue
             try:
                 same = zlib.crc32(_tile_path(self.folder, self.tiles[index]).read_bytes()) == checksum

@@ -219,7 +219,7 @@ def check_address(address: str) -> None:
     why = _why_none(address)
     if why:
         raise UsageError(
-            f"{address!r} is no address of a dask scheduler",
+            f"{address.rpartition('@')[2]!r} is no address of a dask scheduler",
             code="GS-SCHEDULER-ADDRESS",
             details=[why],
             hint="give what `dask scheduler` prints when it starts, as --scheduler tcp://HOST:8786",
@@ -241,6 +241,10 @@ def _why_none(address: str) -> str:
         found = urlsplit(f"//{place}")
         if not found.hostname or found.port is None:
             return "it has no host" if not found.hostname else "it has no port"
+        if "@" in found.netloc:
+            return "a name or a password stands before the host; schedulers take none"
+        if found.path or found.query or found.fragment:
+            return "something follows the port"
     except ValueError as error:  # of a port that is no number
         return str(error)
     return ""

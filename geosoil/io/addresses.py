@@ -133,6 +133,13 @@ def _expand_one(text: str) -> list[str]:
     try:
         if path.is_dir():
             return [str(path)] if _is_zarr(path) else _in_folder(path)
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"{short_name(text)} is a pipe or a device, and no file",
+                code="GS-FILE-MISSING",
+                details=[f"path: {path}"],
+                hint="name a file, a folder or a glob",
+            )
         if path.exists():
             return [str(path)]
     except OSError as error:

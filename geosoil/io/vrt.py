@@ -27,8 +27,8 @@ __all__ = ["mosaic_fault", "names_from_sources"]
 
 # Largest VRT that is read as text, bytes.
 _MOST = 50 * 2**20
-# Mosaics in mosaics that are followed.
-_DEEPEST = 32
+# Mosaics in mosaics that are read: GDAL opens what each shows, anew for each time that it is shown.
+_DEEPEST = 6
 # GDAL knows a VRT by this among its first bytes, whatever the file is called.
 _MARK, _START = b"<VRTDataset", 1024
 # Sources of a VRT, and what in them leads to the network.
@@ -67,6 +67,8 @@ def _fault(path: Path, above: tuple[Path, ...], good: set[Path]) -> str | None:
             told = f"it reads from the network: {redact(name)[:200]}; give that address itself"
             return f"{path.name}, which it shows, cannot be read: {told}" if above else told
         other = (path.parent / name if _RELATIVE.search(source[2]) else Path(name)).resolve()
+        if other.exists() and not (other.is_file() or other.is_dir()):  # to open a pipe would wait for a writer
+            return f"it shows {other.name[:60]}, which is a pipe or a device"
         if other not in good and _is_mosaic(other) and (fault := _fault(other, (*above, path), good)):
             return fault
         good.add(other)

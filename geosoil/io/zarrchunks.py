@@ -6,6 +6,7 @@ Zarr itself hands a chunk from thread to thread, of which one copies them all.
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +65,11 @@ class ZarrArray:
         path = self.folder / self.metadata.encode_chunk_key(place)
         size = math.prod(self.edges) * self.stored.itemsize
         try:
-            if (held := path.stat().st_size) > bound_of(size):
-                raise OSError(f"a chunk has {held:,} bytes, and its cells take {size:,}")
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(f"{path.name} is no file")
+            if found.st_size > bound_of(size):
+                raise OSError(f"a chunk has {found.st_size:,} bytes, and its cells take {size:,}")
             raw = path.read_bytes()
         except FileNotFoundError:
             return None

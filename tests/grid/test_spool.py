@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,12 @@ class TestDamage:
         files[7].unlink()
         assert spool.check(list(spool.done)) == [2, 5, 7]
 
+    def test_a_tile_that_is_called_empty_and_has_a_file_is_found(self, tmp_path: Path) -> None:
+        spool = fill(tmp_path, numbers())
+        assert spool.check(list(spool.done)) == []
+        emptied = replace(spool, done={**spool.done, 4: None})
+        assert emptied.check(list(spool.done)) == [4]
+
     @pytest.mark.parametrize("left", [None, 0, 128 * 128 * 4 + 100])
     def test_a_window_over_a_lost_or_cut_tile_is_an_error_that_says_which(
         self, left: int | None, tmp_path: Path
@@ -181,7 +188,10 @@ class TestLedger:
     @pytest.mark.parametrize(
         "line",
         [b'{"tile": 3, "c\n', b"\xff\xfe\n", b"7\n", b"[]\n", b'{"crc": 7}\n', b'{"tile": "x", "crc": 1}\n', b"\0\0\n",
-         b'{"crc": 1, "part": "x", "tile": 3}\n', b'{"crc": 1, "seconds": null, "tile": 3}\n'],
+         b'{"crc": 1, "part": "x", "tile": 3}\n', b'{"crc": 1, "seconds": null, "tile": 3}\n',
+         b'{"crc": 1, "seconds": 1e999, "tile": 3}\n', b'{"crc": 1, "seconds": 1e300, "tile": 3}\n',
+         b'{"crc": 1, "seconds": ' + b"9" * 400 + b', "tile": 3}\n', b"[" * 100_000 + b"\n",
+         b'{"crc": 1, "part": -1, "tile": 3}\n'],
     )  # fmt: skip
     def test_a_damaged_line_ends_what_counts(self, line: bytes, tmp_path: Path) -> None:
         path = tmp_path / "ledger.jsonl"
@@ -195,7 +205,22 @@ class TestLedger:
         assert again is not None
         assert again.done == {0: 1000, 1: 1001, 9: 9}
 
-    @pytest.mark.parametrize("first", [b"", b"{}\n", b"[1]\n", b"not json\n", b'{"key": "abc"', b"3\n"])
+    @pytest.mark.parametrize(
+        "first",
+        [
+            b"",
+            b"{}\n",
+            b"[1]\n",
+            b"not json\n",
+            b'{"key": "abc"',
+            b"3\n",
+            b'{"a":' * 100_000 + b"\n",
+            b'{"key": "abc", "created": null}\n',
+            b'{"key": "abc", "created": "<b>"}\n',
+            b'{"key": "abc", "facts": null}\n',
+            b'{"key": "abc", "facts": {"tile_size": 0}}\n',
+        ],
+    )
     def test_a_file_without_a_header_is_no_ledger(self, first: bytes, tmp_path: Path) -> None:
         path = tmp_path / "ledger.jsonl"
         path.write_bytes(first)

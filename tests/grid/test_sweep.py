@@ -295,6 +295,8 @@ class TestCluster:
         ("tcp://node7", "it has no port"),
         ("tcp://:8786", "it has no host"),
         ("node7:port", "'port'"),
+        ("tcp://me:secret@node7:8786", "a name or a password"),
+        ("tcp://node7:8786/", "something follows the port"),
     ],
 )
 def test_an_address_of_another_form_is_refused_and_says_which_is_right(address: str, why: str) -> None:
@@ -302,6 +304,7 @@ def test_an_address_of_another_form_is_refused_and_says_which_is_right(address: 
         check_address(address)
     assert (caught.value.code, caught.value.exit_code) == ("GS-SCHEDULER-ADDRESS", 2)
     assert why in caught.value.details[0]
+    assert "secret" not in caught.value.render()
     assert "tcp://HOST:8786" in caught.value.hint
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -135,6 +136,18 @@ class TestRemote:
         assert error.code == "GS-RASTER-UNREADABLE"
         assert "network" in error.render()
         assert not sent
+
+    @pytest.mark.parametrize("name", ["a.tif", "a.nc", "a"])
+    def test_a_pipe_is_no_file_and_nobody_waits_for_it(self, refusal: Refusal, tmp_path: Path, name: str) -> None:
+        os.mkfifo(tmp_path / name)
+        error = refusal(tmp_path / name)
+        assert error.code == "GS-FILE-MISSING"
+        assert "is a pipe" in error.message
+        make_scene(tmp_path / "s.tif")
+        rasterio.shutil.copy(tmp_path / "s.tif", tmp_path / "s.vrt", driver="VRT")
+        (tmp_path / "s.tif").rename(tmp_path / "t.tif")
+        os.mkfifo(tmp_path / "s.tif")
+        assert "shows s.tif, which is a pipe" in refusal(tmp_path / "s.vrt").render()
 
     @pytest.mark.parametrize("name", ["s.vrt", "s.tif"])
     def test_nor_does_a_vrt_that_another_one_shows(self, refusal: Refusal, tmp_path: Path, name: str) -> None:

@@ -679,6 +679,7 @@ class TestMetadata:
             ("-1.000000E+00", "xyz"),
             ("-1.000000E+00", "1e999"),
             ("lineScale = 3.0", "lineScale = 0"),
+            ("latOffset = 3", "latOffset = 113"),
             ("    lineScale = 3.0;\n", ""),
             ("1.000000E+00,\n", ""),
         ],

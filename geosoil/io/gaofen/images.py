@@ -110,6 +110,8 @@ def _wrong(rpcs: RPC) -> str | None:
         value = getattr(rpcs, name)
         if value is None or not math.isfinite(value) or (name in _SCALES and value == 0):
             return f"{name} is {value}"
+    if abs(rpcs.lat_off) > 90 or abs(rpcs.long_off) > 360:
+        return f"lat_off is {rpcs.lat_off:g} and long_off {rpcs.long_off:g}, which is no place; are they exchanged?"
     for name in _LISTS:
         values = getattr(rpcs, name) or []
         if len(values) != _COEFFICIENTS or not all(map(math.isfinite, values)):
