@@ -40,6 +40,8 @@ _GUESSED = ": taken as "
 _MOST_WARM = 64 * 2**20
 #: Windows along an edge of a land-use raster that are looked at.
 _SIDE = 5
+#: Why thin cloud is not looked for.
+_NO_CIRRUS = "it shows near 1380 nm at the top of the atmosphere, and the scene does not say that it is measured there"
 #: Band that a land-use raster becomes.
 _LAND_USE = "land use"
 
@@ -268,7 +270,16 @@ def _mask_plan(masks: Masks, bundles: Sequence[Bundle], stack: xr.DataArray) -> 
     plan = rules.on(Bands.of(stack))
     for rule, why in plan.missing.items():
         log.warning("cannot mask %s: %s", rule, why)
+    of_ground = any(one.card.quantity for one in bundles) and not stack.attrs.get("level")
+    if rules.cirrus is None and of_ground and not _switched_off(masks.rules, "cirrus"):
+        log.info("thin cloud is not masked: %s", _NO_CIRRUS)
+        plan = replace(plan, missing={**plan.missing, "thin cloud (cirrus)": _NO_CIRRUS})
     return plan if plan.reasons else None
+
+
+def _switched_off(given: MaskRules | Mapping[str, Any] | Literal["auto"] | None, rule: str) -> bool:
+    """Whether the user does without a rule, who then need not be told that it is not computed."""
+    return isinstance(given, MaskRules) or (isinstance(given, Mapping) and rule in given)
 
 
 def _rules(
