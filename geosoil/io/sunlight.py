@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geosoil.prep.radiometry import solar_irradiance
+from geosoil.sun import solar_irradiance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 import geosoil
-from geosoil.prep.radiometry import solar_irradiance
+from geosoil.sun import solar_irradiance
 
 from ..jobs.spectra import make_site  # noqa: TID252  (tests are no package that is installed)
 from .conftest import Command, contents

@@ -17,7 +17,7 @@ from geosoil.bands import Bands
 from geosoil.errors import InputError, UsageError
 from geosoil.io import enviheader
 from geosoil.io.raster import open_scene
-from geosoil.prep.radiometry import solar_irradiance
+from geosoil.sun import solar_irradiance
 from geosoil.testing import make_scene, write_raster
 
 from .cubes import braces, reflectance, sunlit, wavelengths, write_envi

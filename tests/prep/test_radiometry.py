@@ -14,10 +14,10 @@ from geosoil.prep.radiometry import (
     day_of_year,
     empirical_line,
     flat_field,
-    solar_irradiance,
     sun_distance,
     toa_reflectance,
 )
+from geosoil.sun import solar_irradiance
 
 
 def test_the_solar_constant_comes_out_of_the_bands() -> None:
